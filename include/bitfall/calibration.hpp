@@ -1,0 +1,68 @@
+#pragma once
+/// The depth-first walk over all calibration images, and the statistics gathered on the way.
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "bitfall/communicator.hpp"
+#include "bitfall/network.hpp"
+
+namespace bitfall {
+
+/// Second moments of a layer's unfolded inputs (im2col rows x of the D = C_in/groups*kh*kw columns).
+struct Gram {
+  std::int64_t d = 0;
+  std::int64_t samples = 0;          ///< number of unfolded rows (images * output positions * groups)
+  std::vector<double> pooled;        ///< d x d: sum over positions j of G_j = sum x_j x_j^T
+  std::vector<double> per_position;  ///< m x d x d, only when asked for
+};
+
+struct GramParameters {
+  std::int64_t d = 0;
+  bool per_position = false;
+  int threads = 1;
+};
+
+/// Gram matrices of `layer` over the local micro-batches' inputs ([N, C, H, W], or [..., C] for linear),
+/// summed exactly over threads and ranks (collective). Works through small tiles: no whole im2col is ever in
+/// memory. Throws DataError naming the layer when an input is NaN or infinite.
+[[nodiscard]] Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs,
+                                   const GramParameters& parameters, const Communicator& communicator);
+
+/// Mean and (biased) variance of each channel over all images and positions of all ranks, summed exactly in
+/// two passes (collective), written to the network's running statistics as batch norm does in training
+/// (variance unbiased).
+void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm,
+                           std::span<const at::Tensor> inputs, int threads, const Communicator& communicator);
+
+/// What a visitor sees just before a step runs: the step's input tensor for every local micro-batch.
+struct WalkStep {
+  std::int64_t step = 0;
+  std::span<const at::Tensor> inputs;  ///< filled for layer and batch-norm steps only
+};
+
+struct WalkParameters {
+  int threads = 1;  ///< micro-batches of this rank that run side by side, each single-threaded
+};
+
+struct WalkStatistics {
+  std::int64_t peak_frontier_bytes = 0;  ///< largest sum of live activations on this rank
+};
+
+/// Runs the network over the local micro-batches step by step: every step for all micro-batches before the
+/// next one (collective). `before_step` is called on every rank before each layer and batch-norm step and may
+/// change the network's tensors. The inputs are consumed. Returns the logits of the local micro-batches in
+/// order.
+std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> micro_batches,
+                             const WalkParameters& parameters, const Communicator& communicator,
+                             const std::function<void(const WalkStep&)>& before_step,
+                             WalkStatistics* statistics = nullptr);
+
+/// Largest number of bytes that the frontier of one image needs, found by running one zero image of this
+/// shape
+/// ([C, H, W]); `inputs` in flight are included.
+[[nodiscard]] std::int64_t frontier_bytes_per_image(const Network& network,
+                                                    std::span<const std::int64_t> image_shape);
+
+}  // namespace bitfall

@@ -1,0 +1,129 @@
+#pragma once
+/// Images: WebDataset shards, JPEG decoding, preprocessing, and a prefetching loader.
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bitfall {
+
+/// 8-bit RGB, row major, interleaved.
+struct Image {
+  std::int64_t width = 0, height = 0;
+  std::vector<std::uint8_t> pixels;  ///< height * width * 3
+};
+
+/// Decodes a JPEG to RGB as Pillow's `Image.open(..).convert("RGB")` does (grey and CMYK are converted, EXIF
+/// orientation is ignored). `name` is used in errors. Throws DataError for anything that is truncated or no
+/// JPEG.
+[[nodiscard]] Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name);
+/// Quality 1..100; 4:2:0 chroma as Pillow's default.
+[[nodiscard]] std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
+
+/// How an image becomes the network's input. Presets: `imagenet` = resize 256, crop 224; `cifar` = as it is,
+/// 32 x 32; both with mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225).
+struct Preprocessing {
+  std::string name = "imagenet";
+  std::int64_t resize = 256;  ///< short side after the resize; 0: keep the size
+  std::int64_t crop = 224;    ///< centred square crop; 0: none
+  std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
+  std::array<float, 3> std = {0.229F, 0.224F, 0.225F};
+  std::int64_t channels = 3;  ///< 3, or 1: ITU-R 601 luma of the RGB image
+};
+/// `imagenet`, `cifar`, or the path of a TOML file with the fields above (any of: base, resize, crop, mean,
+/// std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
+[[nodiscard]] Preprocessing preprocessing_from_name(const std::string& name);
+
+/// Pillow's `resize((width, height), Image.BILINEAR)`, byte for byte: an antialiased triangle filter, two
+/// passes with 8-bit intermediate and 22-bit fixed-point coefficients.
+[[nodiscard]] Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
+/// torchvision's Resize(short side) + CenterCrop + ToTensor + Normalize. Writes channels x crop x crop
+/// floats. Throws DataError when crop is 0 and the image has not the size of `expected_*`.
+void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
+
+/// One sample of a shard.
+struct Sample {
+  std::int32_t shard = 0;  ///< index into ShardSet::paths
+  std::int32_t label = 0;
+  std::int64_t offset = 0, bytes = 0;  ///< of the JPEG inside the tar
+  std::string key;
+};
+
+/// WebDataset tars (`KEY.jpg` + `KEY.cls`), indexed once, read by sample index. Samples are ordered by shard
+/// path, then by position in the tar; so sample i is the same on every rank.
+class ShardSet {
+ public:
+  /// `pattern` is a glob. Throws MissingInputError when it matches nothing, DataError for a bad tar (file
+  /// named).
+  static ShardSet open(const std::string& pattern);
+  [[nodiscard]] const std::vector<Sample>& samples() const { return samples_; }
+  [[nodiscard]] const std::vector<std::filesystem::path>& paths() const { return paths_; }
+  /// The JPEG bytes of sample i. Thread-safe (pread). Throws DataError naming shard and key.
+  [[nodiscard]] std::vector<std::uint8_t> read(std::int64_t index) const;
+  /// SHA-256-like fingerprint of keys, labels and sizes, for provenance (hex).
+  [[nodiscard]] std::string fingerprint() const;
+
+  ShardSet(ShardSet&&) noexcept;
+  ShardSet& operator=(ShardSet&&) noexcept;
+  ~ShardSet();
+
+ private:
+  ShardSet();
+  std::vector<std::filesystem::path> paths_;
+  std::vector<Sample> samples_;
+  struct Files;
+  std::unique_ptr<Files> files_;
+};
+
+/// A decoded and preprocessed range of samples.
+struct Batch {
+  std::vector<std::int64_t> indices;  ///< sample indices
+  std::vector<float> pixels;          ///< [N, channels, crop, crop]
+  std::vector<std::int64_t> labels;
+  std::int64_t count = 0, channels = 0, height = 0, width = 0;
+};
+
+/// Decodes batches ahead on its own threads and hands them out in the order given.
+class BatchLoader {
+ public:
+  /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads`
+  /// threads.
+  BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
+              std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch = 4);
+  ~BatchLoader();
+  /// The next batch; false at the end. Rethrows an error of a decoding thread (DataError with shard and key).
+  bool next(Batch& batch);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Parameters of `bitfall pack`.
+struct PackParameters {
+  std::filesystem::path folder;  ///< FOLDER/CLASS/NAME.jpg (also .jpeg, .png is refused with a sentence)
+  std::string prefix;            ///< shards are PREFIX-0000.tar, PREFIX-0001.tar, ...
+  std::int64_t samples_per_shard = 1000;
+  std::uint64_t seed =
+      0;  ///< order of samples: a seeded shuffle, so that a prefix of the set is a fair sample
+};
+/// The shards of a folder: which files go where. The class index is the rank of the class folder's name in
+/// sorted order.
+struct PackPlan {
+  struct Entry {
+    std::filesystem::path file;
+    std::int32_t label = 0;
+    std::string key;
+  };
+  std::vector<std::string> classes;
+  std::vector<std::vector<Entry>> shards;
+};
+[[nodiscard]] PackPlan plan_pack(const PackParameters& parameters);
+/// Writes shard `index` of the plan (temporary name, fsync, rename), deterministic bytes.
+void write_shard(const PackParameters& parameters, const PackPlan& plan, std::int64_t index);
+
+}  // namespace bitfall

@@ -1,0 +1,90 @@
+#pragma once
+/// A TorchScript network that runs step by step.
+///
+/// A step is one top-level node of the frozen, inlined graph. Running all steps gives bit for bit the outputs
+/// of the ordinary forward in eval mode.
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bitfall/layer.hpp"
+
+namespace bitfall {
+
+/// A batch norm that a step computes; names are qualified buffer/parameter names.
+struct BatchNormStep {
+  std::string name;  ///< module path, e.g. "layer1.0.bn1"
+  std::string running_mean, running_variance;
+};
+
+/// The values alive between two steps, for one micro-batch. Move-only in spirit; owned by the walk.
+class LiveValues {
+ public:
+  LiveValues() = default;
+  /// Bytes of the live tensors' distinct storages (parameters excluded).
+  [[nodiscard]] std::int64_t bytes() const;
+
+ private:
+  friend class Network;
+  std::vector<c10::IValue> slots_;
+};
+
+class Network {
+ public:
+  /// From the bytes of a `torch.jit.save` file; `source` (a path) names it in errors.
+  /// Throws DataError when the bytes are not TorchScript, an operator is unknown, or a parameter is NaN or
+  /// infinite.
+  static Network from_bytes(const std::string& bytes, const std::string& source);
+  Network(Network&&) noexcept;
+  Network& operator=(Network&&) noexcept;
+  ~Network();
+
+  /// All convolution and linear weights in the order in which the steps use them.
+  [[nodiscard]] const std::vector<Layer>& layers() const;
+  /// All parameters and buffers in state-dict order.
+  [[nodiscard]] const std::vector<TensorInfo>& tensors() const;
+
+  [[nodiscard]] std::int64_t step_count() const;
+  /// The index into layers() of the layer that step computes, if it does.
+  [[nodiscard]] std::optional<std::size_t> layer_of_step(std::int64_t step) const;
+  [[nodiscard]] const BatchNormStep* batch_norm_of_step(std::int64_t step) const;
+  /// Short text for errors: "step 12 (aten::conv2d, layer1.0.conv2)".
+  [[nodiscard]] std::string describe_step(std::int64_t step) const;
+
+  /// Begins a micro-batch. `input` is [N, C, H, W] float32.
+  [[nodiscard]] LiveValues start(at::Tensor input) const;
+  /// Runs one step and drops values after their last use. Safe to call from several threads on different
+  /// values.
+  void run_step(std::int64_t step, LiveValues& values) const;
+  /// The tensor that a layer or batch-norm step will read.
+  [[nodiscard]] at::Tensor step_input(std::int64_t step, const LiveValues& values) const;
+  /// After the last step: the network's output (a tensor of logits). Throws DataError for other output types.
+  [[nodiscard]] at::Tensor output(const LiveValues& values) const;
+  /// start + all steps + output.
+  [[nodiscard]] at::Tensor forward(at::Tensor input) const;
+
+  /// A parameter or buffer by qualified name (shares storage with the network).
+  [[nodiscard]] at::Tensor tensor(const std::string& name) const;
+  /// Overwrites it in place; sizes must match.
+  void set_tensor(const std::string& name, const at::Tensor& value);
+  void set_tensor(const std::string& name, std::span<const float> value);
+
+  /// The module with its current values, as `torch.jit.save` writes it.
+  [[nodiscard]] std::string save() const;
+  /// The same module with every tensor's data replaced by one shared zero (shapes are kept): a few tens of
+  /// kilobytes that describe the network. from_bytes + set_tensor of every tensor restores the network.
+  [[nodiscard]] std::string save_without_weights() const;
+
+ private:
+  struct Impl;
+  explicit Network(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bitfall
