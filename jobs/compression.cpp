@@ -1,0 +1,121 @@
+#include "compression.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+
+#include "bitfall/errors.hpp"
+
+namespace bitfall {
+
+namespace {
+
+/// A layer's weight as n x d blocks. C order makes this a plain copy: block j of row r is entry r*m + j.
+std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
+  const at::Tensor weight = network.tensor(layer.weight_name).to(at::kFloat).contiguous();
+  const float* data = weight.const_data_ptr<float>();
+  return {data, data + weight.numel()};
+}
+
+/// sum |v|^2 of the whitened blocks: what the objective is measured against.
+double energy(const std::vector<float>& blocks, const Whitening& whitening) {
+  std::vector<float> whitened(blocks.size());
+  whitening.apply(blocks, whitened);
+  double sum = 0;
+  for (const float v : whitened) sum += double(v) * double(v);
+  return sum;
+}
+
+}  // namespace
+
+Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
+                         JobContext& context)
+    : network_(network),
+      plan_(plan),
+      parameters_(parameters),
+      context_(context),
+      layers_(plan.layers.size()),
+      done_(plan.layers.size(), false) {}
+
+void Compression::before_step(const WalkStep& step) {
+  if (const BatchNormStep* batch_norm = network_.batch_norm_of_step(step.step)) {
+    if (parameters_.bn_reestimate && parameters_.bn_along_the_walk) {
+      const StageTimer timer(seconds_["batch_norm"]);
+      reestimate_batch_norm(network_, *batch_norm, step.inputs, context_.threads, context_.communicator);
+    }
+    return;
+  }
+  // A weight that several steps use is quantized on the inputs of its first use.
+  if (const auto layer = network_.layer_of_step(step.step)) {
+    if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step.inputs);
+  }
+}
+
+Whitening Compression::measure(const LayerPlan& planned, std::span<const at::Tensor> inputs) {
+  if (planned.metric == Metric::euclidean) return Whitening::identity(planned.d);
+  const StageTimer timer(seconds_["gram"]);
+  const GramParameters parameters{.d = planned.d, .per_position = false, .threads = context_.threads};
+  const Gram gram = accumulate_gram(planned.layer, inputs, parameters, context_.communicator);
+  Whitening whitening = Whitening::from_gram(gram.pooled, planned.d);
+  if (whitening.is_degenerate()) {
+    context_.reporter.warning("the input of layer '" + planned.layer.name +
+                              "' is zero on every calibration image; it is quantized without weighting");
+  }
+  return whitening;
+}
+
+void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> inputs) {
+  const LayerPlan& planned = plan_.layers.at(layer_index);
+  const Whitening whitening = measure(planned, inputs);
+  const std::vector<float> blocks = weight_blocks(network_, planned.layer);
+  const KmeansParameters parameters{.k = planned.k,
+                                    .iterations = parameters_.iterations,
+                                    .seed = context_.options.seed,
+                                    .stream = layer_index,
+                                    .threads = context_.threads};
+  KmeansResult result;
+  {
+    const StageTimer timer(seconds_["kmeans"]);
+    result = kmeans(blocks, planned.d, whitening, parameters, context_.communicator);
+  }
+  QuantizedLayer& layer = layers_.at(layer_index);
+  layer = QuantizedLayer{.name = planned.layer.name,
+                         .weight_name = planned.layer.weight_name,
+                         .kind = planned.layer.kind,
+                         .weight_shape = planned.layer.weight_shape,
+                         .groups = planned.layer.groups,
+                         .d = planned.d,
+                         .k = result.k,
+                         .metric = planned.metric,
+                         .codebook = std::move(result.codebook),
+                         .codes = std::move(result.codes),
+                         .iterations = std::move(result.iterations)};
+  const double total = energy(blocks, whitening);
+  network_.set_tensor(layer.weight_name, decode(layer));
+  done_.at(layer_index) = true;
+  const KmeansIteration& last = layer.iterations.back();
+  const double relative = total > 0 ? last.objective / total : 0;
+  context_.reporter.event("layer", {{"layer", layer.name},
+                                    {"d", layer.d},
+                                    {"k", layer.k},
+                                    {"n", planned.n},
+                                    {"iterations", layer.iterations.size()},
+                                    {"objective", last.objective},
+                                    {"relative_objective", relative}});
+  char error[32];
+  std::snprintf(error, sizeof error, "%.4f", relative);
+  context_.reporter.info("layer " + layer.name + ": " + std::to_string(planned.n) + " blocks of " +
+                         std::to_string(layer.d) + ", k " + std::to_string(layer.k) + ", " +
+                         std::to_string(layer.iterations.size()) + " iterations, relative error " + error);
+}
+
+std::vector<QuantizedLayer> Compression::take_layers() {
+  std::vector<QuantizedLayer> result;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    BITFALL_ASSERT(done_[i] == plan_.layers[i].quantized, plan_.layers[i].layer.name);
+    if (done_[i]) result.push_back(std::move(layers_[i]));
+  }
+  return result;
+}
+
+}  // namespace bitfall

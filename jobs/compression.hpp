@@ -1,0 +1,45 @@
+#pragma once
+/// The sequential compression of a network: each layer is quantized on the inputs that the already quantized
+/// prefix produces, in one depth-first walk over the calibration images (design: one forward pass in all).
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bitfall/calibration.hpp"
+#include "bitfall/plan.hpp"
+#include "bitfall/quantized_layer.hpp"
+#include "job.hpp"
+
+namespace bitfall {
+
+struct CompressionParameters {
+  std::int64_t iterations = 100;  ///< of k-means (paper)
+  bool bn_reestimate = false;     ///< recompute batch-norm statistics
+  bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
+};
+
+/// Quantizes the planned layers of `network` in place while a walk visits them.
+class Compression {
+ public:
+  Compression(Network& network, const Plan& plan, CompressionParameters parameters, JobContext& context);
+
+  /// The walk's visitor (collective).
+  void before_step(const WalkStep& step);
+  /// The quantized layers in the plan's order. Call after the walk.
+  [[nodiscard]] std::vector<QuantizedLayer> take_layers();
+  [[nodiscard]] std::map<std::string, double>& seconds() { return seconds_; }
+
+ private:
+  void quantize(std::size_t layer_index, std::span<const at::Tensor> inputs);
+  [[nodiscard]] Whitening measure(const LayerPlan& planned, std::span<const at::Tensor> inputs);
+
+  Network& network_;
+  const Plan& plan_;
+  CompressionParameters parameters_;
+  JobContext& context_;
+  std::vector<QuantizedLayer> layers_;
+  std::vector<bool> done_;
+  std::map<std::string, double> seconds_;  ///< by stage: gram, kmeans, batch_norm
+};
+
+}  // namespace bitfall

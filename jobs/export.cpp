@@ -1,0 +1,63 @@
+// bitfall export: archive -> TorchScript, safetensors or a state dict that torch.load reads.
+#include <torch/csrc/jit/serialization/pickle.h>
+
+#include "bitfall/errors.hpp"
+#include "inputs.hpp"
+#include "io/archive/file.hpp"
+#include "io/archive/safetensors.hpp"
+#include "kept.hpp"
+#include "output_path.hpp"
+
+namespace bitfall {
+
+namespace {
+
+struct ExportOptions {
+  std::string archive, output, format = "torchscript";
+};
+
+/// What `torch.load` gives back as a dict of tensors.
+std::string state_dict(const Network& network) {
+  c10::Dict<std::string, at::Tensor> dict;
+  for (const TensorInfo& info : network.tensors())
+    dict.insert(info.name, network.tensor(info.name).contiguous());
+  const std::vector<char> bytes = torch::jit::pickle_save(dict);
+  return {bytes.begin(), bytes.end()};
+}
+
+void write_export(const ExportOptions& options, const Network& network) {
+  if (options.format == "torchscript") {
+    write_file_atomically(options.output, network.save());
+  } else if (options.format == "state-dict") {
+    write_file_atomically(options.output, state_dict(network));
+  } else {
+    write_safetensors(options.output, collect_kept(network, {}), {{"format", "pt"}});
+  }
+}
+
+void run_export(const ExportOptions& options, JobContext& context) {
+  require_writable(options.output, context.communicator);
+  const LoadedNetwork loaded = load_network(options.archive, context.communicator);
+  if (!loaded.archive) throw DataError(options.archive + " is not a bitfall archive");
+  context.communicator.guarded("writing " + options.output, [&] {
+    if (context.communicator.is_root()) write_export(options, loaded.network);
+  });
+  context.reporter.result({{"output", options.output}, {"format", options.format}},
+                          "wrote " + options.output + " (" + options.format + ")");
+}
+
+}  // namespace
+
+JobEntry register_export(CLI::App& app, CommonOptions& common) {
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App* job = app.add_subcommand("export", "decode an archive into an ordinary network file");
+  job->add_option("archive", options->archive, "archive")->required();
+  job->add_option("-o,--output", options->output, "file to write")->required();
+  job->add_option("--format", options->format, "torchscript, safetensors or state-dict (torch.load)")
+      ->check(CLI::IsMember({"torchscript", "safetensors", "state-dict"}))
+      ->capture_default_str();
+  add_common_options(*job, common);
+  return {job, [options](JobContext& context) { run_export(*options, context); }};
+}
+
+}  // namespace bitfall

@@ -1,0 +1,58 @@
+#pragma once
+/// How jobs get at networks, images and micro-batches.
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bitfall/archive.hpp"
+#include "bitfall/images.hpp"
+#include "bitfall/network.hpp"
+#include "job.hpp"
+
+namespace bitfall {
+
+/// A network and where it came from.
+struct LoadedNetwork {
+  Network network;
+  std::optional<Archive> archive;  ///< when the file was an archive
+  std::int64_t file_bytes = 0;
+};
+
+/// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk).
+[[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator);
+
+/// Options of jobs that read images.
+struct DataOptions {
+  std::string shards;  ///< glob
+  std::string preprocess = "imagenet";
+  std::int64_t micro_batch = 16;
+};
+void add_data_options(CLI::App& job, DataOptions& options);
+
+/// Images of all ranks cut into the fixed list of micro-batches: it does not depend on the number of ranks.
+[[nodiscard]] std::vector<std::vector<std::int64_t>> cut_micro_batches(
+    const std::vector<std::int64_t>& samples, std::int64_t micro_batch);
+/// This rank's share of the list (collective order: rank 0 has the first ones).
+[[nodiscard]] std::vector<std::vector<std::int64_t>> local_micro_batches(
+    const std::vector<std::vector<std::int64_t>>& all, const Communicator& communicator);
+
+/// `count` of `available` samples, chosen by seed, ascending. All of them when count is 0 or more than there
+/// are.
+[[nodiscard]] std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t count,
+                                                       std::uint64_t seed);
+
+/// A tensor [N, C, H, W] with the batch's pixels (moved, not copied).
+[[nodiscard]] at::Tensor to_tensor(Batch&& batch);
+
+/// Opens the shards on every rank; errors are agreed on (collective).
+[[nodiscard]] ShardSet open_shards(const std::string& pattern, const Communicator& communicator);
+
+/// Decodes this rank's micro-batches (collective: an error on one rank ends all).
+[[nodiscard]] std::vector<at::Tensor> load_inputs(const ShardSet& shards, const Preprocessing& preprocessing,
+                                                  const std::vector<std::vector<std::int64_t>>& local,
+                                                  int threads, const Communicator& communicator);
+
+}  // namespace bitfall

@@ -1,0 +1,132 @@
+// bitfall: parses, starts MPI, runs one job, and turns exceptions into one message and an exit code.
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <new>
+
+#include "bitfall/errors.hpp"
+#include "config_file.hpp"
+#include "job.hpp"
+#include "runtime.hpp"
+#include "version.hpp"
+
+namespace {
+
+using namespace bitfall;
+
+struct Parsed {
+  CommonOptions common;
+  JobRunner run;
+};
+
+std::map<std::string, JobEntry> register_jobs(CLI::App& app, CommonOptions& common) {
+  std::map<std::string, JobEntry> jobs;
+  for (const auto& add : {register_pack, register_compress, register_evaluate, register_inspect,
+                          register_verify, register_export, register_import, register_doctor}) {
+    const JobEntry entry = add(app, common);
+    jobs[entry.parser->get_name()] = entry;
+  }
+  return jobs;
+}
+
+/// The value of --config among the raw arguments; empty when there is none.
+std::string find_config(const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--config" && i + 1 < arguments.size()) return arguments[i + 1];
+    if (arguments[i].rfind("--config=", 0) == 0) return arguments[i].substr(9);
+  }
+  return "";
+}
+
+void set_up(CLI::App& app) {
+  app.require_subcommand(1);
+  app.option_defaults()->take_last();
+  app.set_version_flag("--version", version_text());
+}
+
+/// Arguments of the configuration file go before those of the command line, so that the latter win.
+Parsed parse(CLI::App& app, Parsed& parsed, std::vector<std::string> arguments) {
+  const auto jobs = register_jobs(app, parsed.common);
+  const std::vector<std::string> original = arguments;
+  const std::string config = find_config(arguments);
+  const auto job = arguments.empty() ? jobs.end() : jobs.find(arguments.front());
+  if (!config.empty() && job != jobs.end()) {
+    ConfigFile file = read_config_file(config, *job->second.parser);
+    arguments.insert(arguments.begin() + 1, file.arguments.begin(), file.arguments.end());
+    parsed.common.overrides = std::move(file.overrides);
+  }
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a stack
+  app.parse(arguments);
+  parsed.common.command_line = original;
+  parsed.run = jobs.at(app.get_subcommands().front()->get_name()).run;
+  return parsed;
+}
+
+int run(Parsed& parsed, const Communicator& communicator) {
+  std::unique_ptr<Reporter> reporter;
+  communicator.guarded("opening the log", [&] {
+    reporter = std::make_unique<Reporter>(communicator.is_root(), parsed.common.log_json, parsed.common.json);
+  });
+  JobContext context{parsed.common, communicator, *reporter,
+                     resolve_threads(parsed.common.threads, communicator)};
+  configure_libraries();
+  parsed.run(context);
+  return static_cast<int>(ExitCode::ok);
+}
+
+/// One message, from rank 0 (all ranks agree on the error, see Communicator::guarded).
+int report(const Communicator& communicator, ExitCode code, const std::string& message) {
+  if (communicator.is_root()) std::cerr << "bitfall: " << message << std::endl;
+  return static_cast<int>(code);
+}
+
+int run_and_report(Parsed& parsed, const Communicator& communicator) {
+  try {
+    return run(parsed, communicator);
+  } catch (const Error& error) {
+    return report(communicator, error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return report(communicator, ExitCode::cluster,
+                  "out of memory: use more ranks, fewer images or a smaller micro-batch");
+  } catch (const std::exception& error) {
+    return report(communicator, ExitCode::internal,
+                  std::string("unexpected error, please report it: ") + error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit must be a write error, not a crash
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app{"bitfall compresses trained convolutional networks 20 to 40 times", "bitfall"};
+  set_up(app);
+  Parsed parsed;
+  int usage_code = 0;
+  std::string usage_message;
+  try {
+    parse(app, parsed, std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const CLI::Success& request) {  // --help, --version
+    return launcher_rank() == 0 ? app.exit(request) : 0;
+  } catch (const CLI::ParseError& error) {
+    usage_code = static_cast<int>(ExitCode::usage);
+    usage_message = std::string(error.what()) + " (see 'bitfall --help')";
+  } catch (const Error& error) {
+    usage_code = static_cast<int>(error.code());
+    usage_message = error.what();
+  }
+  if (usage_code != 0) {
+    if (launcher_rank() == 0) std::cerr << "bitfall: " << usage_message << std::endl;
+    return usage_code;
+  }
+  int code = static_cast<int>(ExitCode::cluster);
+  try {
+    const MpiSession session(argc, argv);
+    code = run_and_report(parsed, Communicator::world());
+  } catch (const Error& error) {
+    std::cerr << "bitfall: " << error.what() << std::endl;
+    code = static_cast<int>(error.code());
+  }
+  return code;
+}

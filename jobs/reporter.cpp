@@ -1,0 +1,63 @@
+#include "reporter.hpp"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+
+#include "bitfall/errors.hpp"
+
+namespace bitfall {
+
+namespace {
+
+spdlog::logger& console() {
+  static const auto logger = [] {
+    auto made =
+        std::make_shared<spdlog::logger>("bitfall", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    made->set_pattern("%H:%M:%S %^%v%$");
+    return made;
+  }();
+  return *logger;
+}
+
+}  // namespace
+
+Reporter::Reporter(bool speaks, const std::string& log_json, bool json_on_stdout)
+    : speaks_(speaks), json_on_stdout_(json_on_stdout), log_path_(log_json) {
+  if (!speaks_ || log_json.empty()) return;
+  log_.open(log_json, std::ios::trunc);
+  if (!log_) throw IoError("cannot write the log '" + log_json + "': " + std::strerror(errno));
+}
+
+void Reporter::info(const std::string& text) {
+  if (speaks_) console().info("{}", text);
+}
+
+void Reporter::warning(const std::string& text) {
+  if (!speaks_) return;
+  console().warn("warning: {}", text);
+  event("warning", {{"text", text}});
+}
+
+void Reporter::event(const std::string& name, nlohmann::json fields) {
+  if (!speaks_ || !log_.is_open()) return;
+  nlohmann::json line = {{"event", name}, {"seconds_since_start", seconds()}};
+  line.update(fields);
+  log_ << line.dump() << '\n' << std::flush;
+  if (!log_) throw IoError("cannot write the log '" + log_path_ + "': " + std::strerror(errno));
+}
+
+void Reporter::result(const nlohmann::json& fields, const std::string& text) {
+  if (!speaks_) return;
+  event("result", fields);
+  std::cout << (json_on_stdout_ ? fields.dump(2) : text) << std::endl;
+}
+
+double Reporter::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+}  // namespace bitfall

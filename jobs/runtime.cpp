@@ -1,0 +1,55 @@
+#include "runtime.hpp"
+
+#include <ATen/Parallel.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <initializer_list>
+
+#include "src/parallel/memory.hpp"
+
+namespace bitfall {
+
+namespace {
+
+int cores_of_this_process() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+}  // namespace
+
+int launcher_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* value = std::getenv(name)) return std::atoi(value);
+  }
+  return 0;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+int resolve_threads(int asked, const Communicator& communicator) {
+  const std::string mine = host_name();
+  const auto hosts = communicator.all_gather(mine);
+  const auto ranks_here = static_cast<int>(std::count(hosts.begin(), hosts.end(), mine));
+  if (asked > 0) return asked;
+  // A launcher that binds ranks to cores has already divided them.
+  const int cores = cores_of_this_process();
+  const int all_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return cores < all_cores ? cores : std::max(1, cores / ranks_here);
+}
+
+void configure_libraries() {
+  at::set_num_threads(1);
+  configure_allocator();
+}
+
+}  // namespace bitfall
