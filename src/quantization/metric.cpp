@@ -1,0 +1,102 @@
+#include "bitfall/metric.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bitfall/errors.hpp"
+
+namespace bitfall {
+namespace {
+
+/// In place: the lower triangle of the positive definite `a` (d x d) becomes its Cholesky factor, in fp64.
+/// A pivot that cancels to nothing is replaced by `floor`, so that the factor is always invertible.
+void cholesky(std::vector<double>& a, std::size_t d, double floor) {
+  for (std::size_t column = 0; column < d; ++column) {
+    double pivot = a[column * d + column];
+    for (std::size_t p = 0; p < column; ++p) pivot -= a[column * d + p] * a[column * d + p];
+    const double root = std::sqrt(std::max(pivot, floor));
+    a[column * d + column] = root;
+    for (std::size_t row = column + 1; row < d; ++row) {
+      double value = a[row * d + column];
+      for (std::size_t p = 0; p < column; ++p) value -= a[row * d + p] * a[column * d + p];
+      a[row * d + column] = value / root;
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(Metric metric) {
+  return metric == Metric::euclidean ? "euclidean" : "activation";
+}
+
+Metric metric_from_string(std::string_view name) {
+  for (const Metric metric : {Metric::euclidean, Metric::activation})
+    if (name == to_string(metric)) return metric;
+  throw UsageError("unknown metric '" + std::string(name) + "': choose euclidean or activation");
+}
+
+Whitening Whitening::identity(std::int64_t d) {
+  BITFALL_ASSERT(d >= 1, "d = " + std::to_string(d));
+  Whitening whitening;
+  whitening.d_ = d;
+  return whitening;
+}
+
+Whitening Whitening::from_gram(std::span<const double> gram, std::int64_t d) {
+  Whitening whitening = identity(d);
+  const auto size = static_cast<std::size_t>(d);
+  BITFALL_ASSERT(gram.size() == size * size, "gram has " + std::to_string(gram.size()) + " values");
+  if (!std::all_of(gram.begin(), gram.end(), [](double g) { return std::isfinite(g); }))
+    throw DataError("the Gram matrix of the layer's inputs has a NaN or an infinity");
+  double largest = 0;
+  for (std::size_t i = 0; i < size; ++i) largest = std::max(largest, gram[i * size + i]);
+  if (!(largest > 0)) {
+    whitening.degenerate_ = true;
+    return whitening;
+  }
+  // Scaled to trace d. Divided by the largest entry first: the trace itself could overflow.
+  std::vector<double> scaled(size * size);
+  double trace = 0;
+  for (std::size_t i = 0; i < size; ++i) trace += gram[i * size + i] / largest;
+  const double mean = trace / static_cast<double>(d);
+  for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] = gram[i] / largest / mean;
+  constexpr double ridge = 1e-7;
+  for (std::size_t i = 0; i < size; ++i) scaled[i * size + i] += ridge;
+  cholesky(scaled, size, ridge);
+  whitening.identity_ = false;
+  whitening.factor_.assign(size * size, 0.0f);
+  for (std::size_t row = 0; row < size; ++row)
+    for (std::size_t column = 0; column <= row; ++column)
+      whitening.factor_[row * size + column] = static_cast<float>(scaled[row * size + column]);
+  return whitening;
+}
+
+void Whitening::apply(std::span<const float> blocks, std::span<float> out) const {
+  const auto d = static_cast<std::size_t>(d_);
+  BITFALL_ASSERT(blocks.size() == out.size() && blocks.size() % d == 0, "sizes of the blocks");
+  if (identity_) {
+    std::copy(blocks.begin(), blocks.end(), out.begin());
+    return;
+  }
+  // out_i = L_ii v_i + L_(i+1)i v_(i+1) + ...: each product rounded, each sum rounded, in this order.
+  // The loop runs over rows of L, so that the inner one is contiguous and the order of the sum is kept.
+  std::vector<float> sums(d);
+  for (std::size_t first = 0; first < blocks.size(); first += d) {
+    std::fill(sums.begin(), sums.end(), 0.0f);
+    for (std::size_t j = 0; j < d; ++j) {
+      const float v = blocks[first + j];
+      const float* row = factor_.data() + j * d;
+      for (std::size_t i = 0; i <= j; ++i) sums[i] += row[i] * v;
+    }
+    std::copy(sums.begin(), sums.end(), out.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+}
+
+}  // namespace bitfall
