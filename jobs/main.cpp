@@ -1,12 +1,13 @@
 // bitfall: parses, starts MPI, runs one job, and turns exceptions into one message and an exit code.
+#include <algorithm>
 #include <csignal>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <new>
 
 #include "bitfall/errors.hpp"
 #include "config_file.hpp"
+#include "ending.hpp"
 #include "job.hpp"
 #include "runtime.hpp"
 #include "version.hpp"
@@ -46,7 +47,7 @@ void set_up(CLI::App& app) {
 }
 
 /// Arguments of the configuration file go before those of the command line, so that the latter win.
-Parsed parse(CLI::App& app, Parsed& parsed, std::vector<std::string> arguments) {
+void parse(CLI::App& app, Parsed& parsed, std::vector<std::string> arguments) {
   const auto jobs = register_jobs(app, parsed.common);
   const std::vector<std::string> original = arguments;
   const std::string config = find_config(arguments);
@@ -60,7 +61,6 @@ Parsed parse(CLI::App& app, Parsed& parsed, std::vector<std::string> arguments) 
   app.parse(arguments);
   parsed.common.command_line = original;
   parsed.run = jobs.at(app.get_subcommands().front()->get_name()).run;
-  return parsed;
 }
 
 int run(Parsed& parsed, const Communicator& communicator) {
@@ -75,23 +75,18 @@ int run(Parsed& parsed, const Communicator& communicator) {
   return static_cast<int>(ExitCode::ok);
 }
 
-/// One message, from rank 0 (all ranks agree on the error, see Communicator::guarded).
-int report(const Communicator& communicator, ExitCode code, const std::string& message) {
-  if (communicator.is_root()) std::cerr << "bitfall: " << message << std::endl;
-  return static_cast<int>(code);
-}
-
 int run_and_report(Parsed& parsed, const Communicator& communicator) {
+  const Ending ending;
   try {
     return run(parsed, communicator);
   } catch (const Error& error) {
-    return report(communicator, error.code(), error.what());
+    return ending.fail(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return report(communicator, ExitCode::cluster,
-                  "out of memory: use more ranks, fewer images or a smaller micro-batch");
+    return ending.fail(ExitCode::cluster,
+                       "out of memory: use more ranks, fewer images or a smaller micro-batch");
   } catch (const std::exception& error) {
-    return report(communicator, ExitCode::internal,
-                  std::string("unexpected error, please report it: ") + error.what());
+    return ending.fail(ExitCode::internal,
+                       std::string("unexpected error, please report it: ") + error.what());
   }
 }
 
