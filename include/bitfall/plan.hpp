@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bitfall/layer.hpp"
@@ -13,13 +14,16 @@
 namespace bitfall {
 
 enum class Regime { small, large };  ///< block sizes of the paper: small 3x3 d 9, 1x1 d 4; large d 18 and 8
+[[nodiscard]] std::string_view to_string(Regime regime);
+/// Throws UsageError that lists the known names.
+[[nodiscard]] Regime regime_from_string(std::string_view name);
 
 /// One override of the configuration file: layers whose name matches `pattern` (shell glob) get these values.
 struct PlanOverride {
   std::string pattern;
-  std::optional<std::int64_t> d;
-  std::optional<std::int64_t> k;
-  std::optional<bool> quantize;
+  std::optional<std::int64_t> d;  ///< block size; must divide the columns of every layer it is used for
+  std::optional<std::int64_t> k;  ///< codewords, 2..65536; clamped like every other k
+  std::optional<bool> quantize;   ///< false: leave alone; true: also layers that a rule would leave alone
 };
 
 struct PlanParameters {
@@ -37,6 +41,7 @@ struct LayerPlan {
   bool quantized = false;
   std::string reason;  ///< why it is left alone; empty when quantized
   std::int64_t d = 0, k = 0, m = 0, n = 0;
+  std::int64_t requested_k = 0;  ///< k before the clamp
   Metric metric = Metric::activation;
   [[nodiscard]] int code_bits() const;             ///< ceil(log2 k)
   [[nodiscard]] std::int64_t codes_bytes() const;  ///< ceil(n * code_bits / 8)
@@ -60,6 +65,8 @@ struct Sizes {
 };
 
 struct Plan {
+  Regime regime = Regime::small;
+  std::string preset;             ///< the rules that were followed: "resnet18" or "resnet50", never "auto"
   std::vector<LayerPlan> layers;  ///< network order
   Sizes sizes;
   [[nodiscard]] std::int64_t quantized_layers() const;
@@ -71,6 +78,13 @@ struct Plan {
 /// quantized.
 [[nodiscard]] Plan make_plan(std::span<const Layer> layers, std::span<const TensorInfo> tensors,
                              const PlanParameters& parameters);
+
+/// The largest power of two strictly below n/4, at least 1: more codewords than that cost more than they
+/// save.
+[[nodiscard]] std::int64_t largest_k(std::int64_t n);
+
+/// What a network costs when `layers` are replaced and everything else of `tensors` stays.
+[[nodiscard]] Sizes count_sizes(std::span<const LayerPlan> layers, std::span<const TensorInfo> tensors);
 
 /// The plan as a JSON text / as a table for people.
 [[nodiscard]] std::string to_json(const Plan& plan);
