@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""The authors' released networks: import, evaluate on the 1,000 photographs, compare with the reference figures.
+
+usage: imported_imagenet.py SHARED [--ranks 2] [--work FOLDER]
+Needs Python's torch and torchvision (for the networks' TorchScript). Prints a line for each file; exits 1 when a top-1 or
+top-5 is more than 2 images away from the figure in SHARED/data/README.md.
+"""
+import argparse
+import pathlib
+import sys
+import tarfile
+import tempfile
+
+from resnet20_cifar import bitfall
+
+# file, network, top-1 and top-5 in images of 1,000
+RELEASES = [("resnet18_small_blocks", "resnet18", 754, 931), ("resnet18_large_blocks", "resnet18", 682, 899),
+            ("resnet50_large_blocks", "resnet50", 753, 936)]
+
+
+def script(name, path):
+    import torch
+    import torchvision
+
+    torch.jit.script(getattr(torchvision.models, name)(weights=None).eval()).save(str(path))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--work", type=pathlib.Path)
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or pathlib.Path(temporary)
+        work.mkdir(exist_ok=True, parents=True)
+        if not (work / "imagenet-1000").exists():
+            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
+                archive.extractall(work)
+        bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=options.ranks)
+        for release, name, top1, top5 in RELEASES:
+            network, archive = work / f"{name}.pt", work / f"{release}.h5"
+            if not network.exists():
+                script(name, network)
+            made = bitfall("import", options.shared / f"data/kill-the-bits/{release}.pth", "--model", network, "-o", archive,
+                           ranks=1)
+            found = bitfall("evaluate", archive, "-d", work / "imagenet-*.tar", ranks=options.ranks)
+            images = round(found["top1"] * 10), round(found["top5"] * 10)
+            good = abs(images[0] - top1) <= 2 and abs(images[1] - top5) <= 2
+            failed |= not good
+            print(f"{release}: top-1 {images[0] / 10:.1f} (reference {top1 / 10:.1f}) top-5 {images[1] / 10:.1f} "
+                  f"(reference {top5 / 10:.1f}) archive {made['bytes']} bytes {'ok' if good else 'DIFFERS'}", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+// Writes the small TorchScript networks that the integration tests use, good ones and bad ones: make_networks FOLDER
+#include <torch/script.h>
+
+#include <cstdio>
+#include <limits>
+#include <string>
+
+namespace {
+
+using torch::jit::Module;
+
+Module convolution(std::int64_t inputs, std::int64_t outputs, std::int64_t kernel, std::int64_t stride) {
+  Module module("Convolution");
+  const double scale = std::sqrt(2.0 / double(inputs * kernel * kernel));
+  module.register_parameter("weight", torch::randn({outputs, inputs, kernel, kernel}) * scale, false);
+  const std::string pair = "[" + std::to_string(stride) + ", " + std::to_string(stride) + "]";
+  const std::string padding = "[" + std::to_string(kernel / 2) + ", " + std::to_string(kernel / 2) + "]";
+  module.define("def forward(self, x):\n  return torch.conv2d(x, self.weight, None, " + pair + ", " + padding +
+                ", [1, 1], 1)\n");
+  return module;
+}
+
+Module batch_norm(std::int64_t channels) {
+  Module module("BatchNorm");
+  module.register_parameter("weight", torch::rand({channels}) + 0.5, false);
+  module.register_parameter("bias", torch::randn({channels}) * 0.1, false);
+  module.register_buffer("running_mean", torch::randn({channels}) * 0.1);
+  module.register_buffer("running_var", torch::rand({channels}) + 0.5);
+  module.define(
+      "def forward(self, x):\n  return torch.batch_norm(x, self.weight, self.bias, self.running_mean, "
+      "self.running_var, False, 0.1, 1e-5, True)\n");
+  return module;
+}
+
+Module linear(std::int64_t inputs, std::int64_t outputs) {
+  Module module("Linear");
+  module.register_parameter("weight", torch::randn({outputs, inputs}) * 0.1, false);
+  module.register_parameter("bias", torch::randn({outputs}) * 0.1, false);
+  module.define("def forward(self, x):\n  return torch.linear(x, self.weight, self.bias)\n");
+  return module;
+}
+
+/// 3 x 32 x 32 -> 10 logits: a strided 3x3 layer, a residual block with a 1x1 shortcut, a classifier.
+Module residual_network() {
+  Module net("ResidualNetwork");
+  net.register_module("conv1", convolution(3, 16, 3, 1));
+  net.register_module("bn1", batch_norm(16));
+  net.register_module("conv2", convolution(16, 32, 3, 2));
+  net.register_module("bn2", batch_norm(32));
+  net.register_module("conv3", convolution(32, 32, 3, 1));
+  net.register_module("bn3", batch_norm(32));
+  net.register_module("shortcut", convolution(16, 32, 1, 2));
+  net.register_module("fc", linear(32, 10));
+  net.define(R"(
+def forward(self, x):
+  x = torch.relu_(self.bn1(self.conv1(x)))
+  y = torch.relu_(self.bn2(self.conv2(x)))
+  y = torch.relu_(self.bn3(self.conv3(y)) + self.shortcut(x))
+  return self.fc(torch.flatten(torch.adaptive_avg_pool2d(y, [1, 1]), 1))
+)");
+  return net;
+}
+
+/// Nothing to quantize: pooling only.
+Module without_layers() {
+  Module net("WithoutLayers");
+  net.define("def forward(self, x):\n  return torch.flatten(torch.adaptive_avg_pool2d(x, [1, 1]), 1)\n");
+  return net;
+}
+
+Module with_nan() {
+  Module net = residual_network();
+  net.attr("conv3").toModule().attr("weight").toTensor().view(-1)[7] = std::numeric_limits<float>::quiet_NaN();
+  return net;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_networks FOLDER\n");
+    return 64;
+  }
+  torch::manual_seed(1);
+  const torch::NoGradGuard no_grad;
+  const std::string folder = argv[1];
+  residual_network().save(folder + "/residual.pt");
+  without_layers().save(folder + "/without_layers.pt");
+  with_nan().save(folder + "/nan.pt");
+}
