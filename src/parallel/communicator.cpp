@@ -16,7 +16,7 @@ namespace bitfall {
 namespace {
 
 // Counts of MPI 3 are `int`; longer buffers go in pieces of this many elements.
-constexpr std::size_t chunk_elements = std::size_t{1} << 26;
+constexpr std::size_t chunk_elements = std::size_t{1} << 24;
 
 /// The handle behind Communicator's opaque pointer (Open MPI: a pointer, MPICH: an int).
 MPI_Comm handle(void* opaque) {
