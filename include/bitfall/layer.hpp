@@ -23,7 +23,8 @@ struct Layer {
   std::vector<std::int64_t> steps;  ///< indices of the network's steps that use the weight, ascending
   std::string obstacle;             ///< why this layer can't be quantized; empty when it can
 
-  [[nodiscard]] std::int64_t rows() const { return weight_shape.at(0); }
+  /// 0 when the shape is unknown (a computed weight, see obstacle).
+  [[nodiscard]] std::int64_t rows() const { return weight_shape.empty() ? 0 : weight_shape.front(); }
   [[nodiscard]] std::int64_t columns() const;
   [[nodiscard]] std::int64_t elements() const { return rows() * columns(); }
   /// kh*kw (1 for linear layers).
@@ -48,6 +49,9 @@ struct TensorInfo {
   std::string dtype;  ///< "float32", "int64", ... (safetensors names are derived from it)
   std::vector<std::int64_t> shape;
   TensorRole role = TensorRole::bias;
+  /// The first name of the same tensor when the network shares it between modules, else empty. Sizes count
+  /// and archives store only tensors whose tied_to is empty; writing one name writes all.
+  std::string tied_to = {};
   [[nodiscard]] std::int64_t elements() const;
 };
 

@@ -21,6 +21,8 @@ namespace bitfall {
 struct BatchNormStep {
   std::string name;  ///< module path, e.g. "layer1.0.bn1"
   std::string running_mean, running_variance;
+  std::string scale, shift;  ///< gamma and beta; empty when the module has none
+  double epsilon = 0;
 };
 
 /// The values alive between two steps, for one micro-batch. Move-only in spirit; owned by the walk.
