@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
+#   ./run.sh build | demo | test | lint | python-torch | help
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+build=build/release
+venv=build/venv
+
+apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
+  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libturbojpeg0-dev libcli11-dev
+  nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev libhwy-dev)
+torch_wheel=torch==2.11.0
+# What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
+runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+# What `import torch` needs beside a CUDA 13 toolkit.
+import_wheels=(nvidia-cufile==1.15.1.6 nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5)
+python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
+
+say() { printf '\033[1m== %s\033[0m\n' "$*"; }
+die() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else die "these packages are missing and neither root nor sudo is at hand: ${missing[*]}"; fi
+}
+
+install_packages() {
+  missing=()
+  for name in "$@"; do
+    dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || die "this is no Debian; install what docs/development.md lists, then run cmake"
+  say "installing ${missing[*]}"
+  as_root apt-get update -q
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+has_cuda_toolkit() { compgen -G '/usr/local/cuda*/lib64/libcudart.so.13' >/dev/null; }
+
+# once NAME COMMAND...: runs the command unless it has succeeded before.
+once() {
+  local stamp="build/stamps/$1"; shift
+  [ -e "$stamp" ] && return
+  "$@"
+  mkdir -p build/stamps && touch "$stamp"
+}
+
+pip_install() { "$venv/bin/pip" install -q --disable-pip-version-check "$@"; }
+
+install_torch() {
+  say "LibTorch from the wheel $torch_wheel"
+  python3 -m venv "$venv"
+  pip_install --no-deps "$torch_wheel"
+  if has_cuda_toolkit; then pip_install --no-deps "${import_wheels[@]}"; else pip_install --no-deps "${runtime_wheels[@]}"; fi
+}
+
+install_python() {
+  pip_install "${python_wheels[@]}"
+  pip_install sympy networkx jinja2 filelock fsspec   # what `import torch` imports
+}
+
+setup() {
+  install_packages "${apt_packages[@]}"
+  mkdir -p build
+  if [ -n "${BITFALL_TORCH_ROOT:-}" ]; then torch_root=$BITFALL_TORCH_ROOT; [ -d "$venv" ] || python3 -m venv "$venv"
+  else
+    once "torch-$torch_wheel" install_torch
+    torch_root=$(echo "$PWD/$venv"/lib/python3*/site-packages/torch)
+  fi
+}
+
+do_build() {
+  setup
+  local werror=OFF tests=${1:-OFF}
+  [ "${CI:-}" = true ] && werror=ON
+  cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBITFALL_WERROR=$werror \
+    -DBITFALL_TESTS="$tests" -DBITFALL_TORCH_ROOT="$torch_root" -DPython="$PWD/$venv/bin/python" >"build/configure.log" 2>&1 \
+    || { cat build/configure.log >&2; die "configuring failed"; }
+  cmake --build "$build"
+}
+
+do_test() {
+  install_packages "${apt_packages[@]}"
+  do_build ON
+  once python install_python
+  BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
+}
+
+do_lint() {
+  install_packages clang-format
+  git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run -Werror
+}
+
+case "${1:-help}" in
+  build) do_build "${2:-OFF}" ;;
+  test) do_test ;;
+  lint) do_lint ;;
+  demo) do_build; once python install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
+  python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" ;;
+  help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;
+esac

@@ -1,0 +1,146 @@
+// Only targets with fused multiply-adds, and the portable one. SSE4 would be a slower way to call std::fma, the
+// newer subsets of AVX-512 add nothing to these loops, and scalable vectors can't be held in arrays.
+#define HWY_DISABLED_TARGETS (~(HWY_AVX2 | HWY_AVX3 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quantization/estep.cpp"
+#include "hwy/foreach_target.h"
+// foreach_target first
+#include "hwy/highway.h"
+#include "quantization/estep.hpp"
+#include "quantization/estep_simd-inl.hpp"
+
+#include <bit>
+#include <cfloat>
+#include <cmath>
+
+HWY_BEFORE_NAMESPACE();
+namespace bitfall {
+namespace HWY_NAMESPACE {
+
+using Indices = hn::RebindToSigned<Floats>;
+using IndexVector = hn::Vec<Indices>;
+
+/// Best score and its codeword, or tile of codewords, for P vectors of points.
+template <int P>
+struct Best {
+  Vector score[P];
+  IndexVector index[P];
+  HWY_INLINE void reset() {
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      score[p] = hn::Set(Floats(), FLT_MAX);
+      index[p] = hn::Zero(Indices());
+    }
+  }
+  HWY_INLINE void offer(int p, Vector candidate, std::int64_t candidate_index) {
+    const auto better = hn::Lt(candidate, score[p]);
+    const IndexVector id = hn::Set(Indices(), static_cast<std::int32_t>(candidate_index));
+    index[p] = hn::IfThenElse(hn::RebindMask(Indices(), better), id, index[p]);
+    score[p] = hn::Min(candidate, score[p]);
+  }
+};
+
+/// accumulators[p][q] = score of point vector p and codeword q; `row` is the first of Q rows of the table.
+template <int D, int P, int Q>
+HWY_INLINE void scores(const float* const (&x)[P], const float* row, std::int64_t runtime_d,
+                       Vector (&accumulators)[P][Q]) {
+  const std::int64_t d = D > 0 ? D : runtime_d;
+#pragma GCC unroll 8
+  for (int q = 0; q < Q; ++q) {
+    const Vector half_norm = hn::Set(Floats(), row[q * (d + 1)]);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) accumulators[p][q] = half_norm;
+  }
+#pragma GCC unroll 18
+  for (std::int64_t j = 0; j < d; ++j) {
+    Vector v[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) v[p] = hn::Load(Floats(), x[p] + j * tile_points);
+#pragma GCC unroll 8
+    for (int q = 0; q < Q; ++q) {
+      const Vector c = hn::Set(Floats(), row[q * (d + 1) + 1 + j]);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) accumulators[p][q] = fused_subtract(v[p], c, accumulators[p][q]);
+    }
+  }
+}
+
+/// Codes and errors of P vectors of points.
+template <int D, int P, int Q>
+HWY_INLINE void assign_vectors(const float* group, int first_vector, const CodewordTable& table,
+                               std::int32_t* codes, float* errors) {
+  const std::int64_t d = D > 0 ? D : table.d;
+  const float* x[P];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) x[p] = vector_start(group, d, first_vector + p);
+  Best<P> best;
+  best.reset();
+  const float* rows = table.rows.data();
+  for (std::int64_t c = 0; c < table.padded_k; c += Q) {
+    Vector accumulators[P][Q];
+    scores<D, P, Q>(x, rows + c * (d + 1), d, accumulators);
+#pragma GCC unroll 8
+    for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) best.offer(p, accumulators[p][q], c + q);
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+    const IndexVector row =
+        hn::Mul(best.index[p], hn::Set(Indices(), static_cast<std::int32_t>(d + 1)));
+    Vector error = hn::Zero(Floats());
+#pragma GCC unroll 18
+    for (std::int64_t j = 0; j < d; ++j) {
+      const Vector difference =
+          hn::Sub(hn::Load(Floats(), x[p] + j * tile_points), hn::GatherIndex(Floats(), rows + 1 + j, row));
+      error = fused_add(difference, difference, error);
+    }
+    hn::StoreU(best.index[p], Indices(), codes + (first_vector + p) * lanes);
+    hn::StoreU(error, Floats(), errors + (first_vector + p) * lanes);
+  }
+}
+
+#ifndef KP
+#define KP 2
+#define KQ 4
+#endif
+template <int D>
+void assign(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
+            float* errors) {
+  const std::int64_t d = D > 0 ? D : table.d;
+  constexpr int P = KP, Q = KQ;
+  for (std::int64_t g = 0; g < groups; ++g)
+    for (int v = 0; v < group_vectors; v += P)
+      assign_vectors<D, P, Q>(points + g * group_points * d, v, table, codes + g * group_points,
+                              errors + g * group_points);
+}
+
+void assign_any(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
+                float* errors) {
+  switch (table.d) {
+    case 4: return assign<4>(points, groups, table, codes, errors);
+    case 8: return assign<8>(points, groups, table, codes, errors);
+    case 9: return assign<9>(points, groups, table, codes, errors);
+    case 16: return assign<16>(points, groups, table, codes, errors);
+    case 18: return assign<18>(points, groups, table, codes, errors);
+    default: return assign<0>(points, groups, table, codes, errors);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace bitfall
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace bitfall {
+HWY_EXPORT(assign_any);
+
+void assign_groups(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
+                   float* errors) {
+  HWY_DYNAMIC_DISPATCH(assign_any)(points, groups, table, codes, errors);
+}
+
+std::vector<std::int64_t> estep_targets() { return hwy::SupportedAndGeneratedTargets(); }
+
+}  // namespace bitfall
+#endif  // HWY_ONCE

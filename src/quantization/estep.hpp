@@ -1,0 +1,36 @@
+#pragma once
+/// The E-step: the nearest codeword of every point. SIMD for the machine it runs on, the same bits on all.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "quantization/kmeans_blocks.hpp"
+
+namespace bitfall {
+
+/// A whitened codebook laid out for the kernel. k is padded to whole tiles by codewords that never win.
+class CodewordTable {
+ public:
+  CodewordTable(std::int64_t k, std::int64_t d);
+  /// `whitened` is k x d. h_c = |c|^2 / 2, the norm as a chain of fused multiply-adds in index order.
+  void set(std::span<const float> whitened);
+
+  std::int64_t k = 0;
+  std::int64_t padded_k = 0;
+  std::int64_t d = 0;
+  double largest_norm2 = 0;    ///< largest squared norm of a codeword
+  AlignedVector<float> rows;   ///< padded_k x (d + 1): h_c, c_0, ..., c_(d-1)
+  AlignedVector<float> tiles;  ///< the same, sixteen codewords side by side: [padded_k / 16][d + 1][16]
+};
+
+/// For each point v of `groups` groups: the code
+///   argmin_c h_c - <v, c>,  the score being fma(-v_(d-1), c_(d-1), ... fma(-v_0, c_0, h_c)),
+/// ties to the lowest index, and the squared error fma(e_(d-1), e_(d-1), ... fma(e_0, e_0, 0)), e = v - c.
+/// Work: 64 k d fused multiply-adds a group; bytes: 256 d + 512 a group, the table stays in the cache.
+void assign_groups(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
+                   float* errors);
+
+/// The Highway targets compiled in that this machine can run, best first (for tests).
+[[nodiscard]] std::vector<std::int64_t> estep_targets();
+
+}  // namespace bitfall
