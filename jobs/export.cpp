@@ -3,7 +3,7 @@
 
 #include "bitfall/errors.hpp"
 #include "inputs.hpp"
-#include "io/archive/file.hpp"
+#include "io/files/file.hpp"
 #include "io/archive/safetensors.hpp"
 #include "kept.hpp"
 #include "output_path.hpp"

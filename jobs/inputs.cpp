@@ -9,7 +9,7 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
-#include "io/archive/file.hpp"
+#include "io/files/file.hpp"
 #include "kept.hpp"
 
 namespace bitfall {

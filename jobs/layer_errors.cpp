@@ -1,6 +1,8 @@
 #include "layer_errors.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/sub.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/linear.h>
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bitfall/quantized_layer.hpp"
@@ -44,8 +45,14 @@ ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path);
 /// Reads and checks everything (magic, version, ranges, hashes). Throws MissingInputError or DataError naming
 /// the file and the dataset. Memory stays bounded by the file's size.
 [[nodiscard]] Archive read_archive(const std::filesystem::path& path);
+/// The same from a file's bytes; `source` names it in errors.
+[[nodiscard]] Archive parse_archive(std::string_view bytes, const std::string& source);
 /// True when the file starts like an HDF5 file (used to tell an archive from TorchScript).
 [[nodiscard]] bool is_hdf5(const std::filesystem::path& path);
+[[nodiscard]] bool looks_like_hdf5(std::string_view bytes);
 [[nodiscard]] ArchiveBytes archive_bytes(const std::filesystem::path& path);
+
+/// Stores a float32 tensor as fp16 (other types stay). Throws DataError naming the tensor when a value does not fit.
+void compact_to_half(KeptTensor& tensor);
 
 }  // namespace bitfall

@@ -123,6 +123,8 @@ struct PackPlan {
   std::vector<std::vector<Entry>> shards;
 };
 [[nodiscard]] PackPlan plan_pack(const PackParameters& parameters);
+/// Writes PREFIX-classes.json: the class names in label order.
+void write_class_list(const PackParameters& parameters, const PackPlan& plan);
 /// Writes shard `index` of the plan (temporary name, fsync, rename), deterministic bytes.
 void write_shard(const PackParameters& parameters, const PackPlan& plan, std::int64_t index);
 

@@ -35,8 +35,9 @@ bool reset_peak_rss() {
 
 void configure_allocator() {
   constexpr int mebibyte = 1 << 20;
-  mallopt(M_MMAP_THRESHOLD, mebibyte);
-  mallopt(M_TRIM_THRESHOLD, 64 * mebibyte);
+  // Blocks under 32 MiB stay in the heap: mapping each anew cost more than half of the time of an evaluation on CIFAR-10.
+  mallopt(M_MMAP_THRESHOLD, 32 * mebibyte);
+  mallopt(M_TRIM_THRESHOLD, 128 * mebibyte);
 }
 
 void release_free_memory() {

@@ -53,10 +53,10 @@ Module residual_network() {
   net.register_module("fc", linear(32, 10));
   net.define(R"(
 def forward(self, x):
-  x = torch.relu_(self.bn1(self.conv1(x)))
-  y = torch.relu_(self.bn2(self.conv2(x)))
-  y = torch.relu_(self.bn3(self.conv3(y)) + self.shortcut(x))
-  return self.fc(torch.flatten(torch.adaptive_avg_pool2d(y, [1, 1]), 1))
+  x = torch.relu_(self.bn1.forward(self.conv1.forward(x)))
+  y = torch.relu_(self.bn2.forward(self.conv2.forward(x)))
+  y = torch.relu_(self.bn3.forward(self.conv3.forward(y)) + self.shortcut.forward(x))
+  return self.fc.forward(torch.flatten(torch.adaptive_avg_pool2d(y, [1, 1]), 1))
 )");
   return net;
 }

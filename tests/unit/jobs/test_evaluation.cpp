@@ -36,7 +36,7 @@ TEST_CASE("figures equal those of LibTorch's own operators") {
 }
 
 TEST_CASE("the order and the grouping of images change no bit") {
-  const at::Tensor logits = at::randn({64, 10}) * 8;
+  const at::Tensor logits = at::randn({64, 10}).mul(8);
   std::vector<std::int64_t> labels(64);
   std::iota(labels.begin(), labels.end(), std::int64_t{0});
   for (auto& label : labels) label %= 10;

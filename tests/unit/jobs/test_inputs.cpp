@@ -29,8 +29,8 @@ TEST_CASE("chosen samples are distinct, ascending, reproducible and depend on th
 }
 
 TEST_CASE("all samples are taken when fewer exist than asked for") {
-  CHECK(choose_samples(5, 0, 7) == std::vector<std::int64_t>{0, 1, 2, 3, 4});
-  CHECK(choose_samples(5, 9, 7) == std::vector<std::int64_t>{0, 1, 2, 3, 4});
+  CHECK((choose_samples(5, 0, 7) == std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+  CHECK((choose_samples(5, 9, 7) == std::vector<std::int64_t>{0, 1, 2, 3, 4}));
   CHECK(choose_samples(0, 9, 7).empty());
 }
 

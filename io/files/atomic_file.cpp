@@ -1,0 +1,105 @@
+#include "atomic_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "bitfall/errors.hpp"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What the user can do about it, for the reasons that batch jobs meet.
+std::string_view advice(int error) {
+  switch (error) {
+    case ENOSPC: return "; free some space or choose another folder";
+    case EDQUOT: return "; free some of your quota or choose another folder";
+    case EFBIG: return "; raise the file size limit (ulimit -f)";
+    case EACCES:
+    case EPERM:
+    case EROFS: return "; choose a folder that you may write to";
+    case ENOENT: return "; create the folder first";
+    default: return "";
+  }
+}
+
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
+}  // namespace
+
+void AtomicFile::fail(std::string_view action, int error) const {
+  throw IoError("cannot write '" + path_.string() + "': " + std::string(action) + ": " +
+                std::generic_category().message(error) + std::string(advice(error)));
+}
+
+AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(path) {
+  std::error_code error;
+  if (fs::is_symlink(path, error)) {
+    target_ = fs::weakly_canonical(path, error);
+    if (error) fail("following the symbolic link", error.value());
+  }
+  const fs::file_status status = fs::status(target_, error);
+  if (fs::is_directory(status))
+    throw IoError("cannot write '" + path.string() + "': it is a folder; name a file");
+  // Renaming over /dev/null or a pipe would replace it for everybody.
+  if (fs::exists(status) && !fs::is_regular_file(status))
+    throw IoError("cannot write '" + path.string() + "': it is not a regular file; name another one");
+
+  const fs::path temporary = target_.string() + ".tmp." + std::to_string(::getpid());
+  file_ = FileDescriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file_) fail("creating '" + temporary.string() + "' beside it", errno);
+  temporary_ = temporary;
+}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("writing", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void AtomicFile::sync() {
+  if (::fsync(file_.get()) != 0) fail("fsync", errno);
+  // Advice only: without it the reading back would compare the page cache with itself.
+  (void)::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED);
+  if (file_.close() != 0) fail("closing", errno);
+}
+
+void AtomicFile::commit() {
+  BITFALL_ASSERT(!file_, "commit() before sync()");
+  // A file that is replaced keeps its permissions.
+  struct stat old {};
+  if (::stat(target_.c_str(), &old) == 0 && ::chmod(temporary_.c_str(), old.st_mode & 07777) != 0)
+    fail("setting permissions", errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("renaming the finished file", errno);
+  temporary_.clear();
+  const FileDescriptor folder(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) {
+    // A folder may be writable but not readable; then the new name can't be made durable by us.
+    if (errno == EACCES) return;
+    fail("opening the folder", errno);
+  }
+  // Some file systems have nothing to do here and say EINVAL.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
+    fail("fsync of the folder (the file itself is in place)", errno);
+}
+
+}  // namespace bitfall

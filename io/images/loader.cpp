@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/images.hpp"
+
+namespace bitfall {
+
+/// Threads take batches in order; finished ones wait in `ready` until next() asks for them. At most `prefetch` batches are
+/// ahead of the consumer, so memory stays bounded.
+struct BatchLoader::Impl {
+  const ShardSet& shards;
+  Preprocessing preprocessing;
+  std::vector<std::vector<std::int64_t>> batches;
+  std::size_t prefetch;
+
+  struct Outcome {
+    Batch batch;
+    std::exception_ptr error;
+  };
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<std::size_t, Outcome> ready;
+  std::size_t taken = 0;      ///< next batch for a thread
+  std::size_t delivered = 0;  ///< next batch for the consumer
+  bool stop = false;
+  std::vector<std::jthread> threads;
+
+  Impl(const ShardSet& set, Preprocessing how, std::vector<std::vector<std::int64_t>> list, int count, int ahead)
+      : shards(set),
+        preprocessing(std::move(how)),
+        batches(std::move(list)),
+        prefetch(static_cast<std::size_t>(std::max(ahead, count))) {
+    for (int i = 0; i < count; ++i) threads.emplace_back([this] { decode(); });
+  }
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+    }
+    changed.notify_all();
+  }
+
+  void decode() {
+    for (;;) {
+      std::size_t index = 0;
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return stop || taken >= batches.size() || taken < delivered + prefetch; });
+        if (stop || taken >= batches.size()) return;
+        index = taken++;
+      }
+      Outcome outcome;
+      try {
+        outcome.batch = load(batches[index]);
+      } catch (...) {
+        outcome.error = std::current_exception();
+      }
+      {
+        const std::lock_guard lock(mutex);
+        ready.emplace(index, std::move(outcome));
+      }
+      changed.notify_all();
+    }
+  }
+
+  [[nodiscard]] Batch load(const std::vector<std::int64_t>& indices) const {
+    Batch batch;
+    batch.indices = indices;
+    batch.count = static_cast<std::int64_t>(indices.size());
+    batch.channels = preprocessing.channels;
+    batch.height = batch.width = preprocessing.crop;
+    const std::int64_t elements = batch.channels * batch.height * batch.width;
+    batch.pixels.resize(static_cast<std::size_t>(batch.count * elements));
+    for (std::int64_t i = 0; i < batch.count; ++i) {
+      const std::int64_t index = indices[static_cast<std::size_t>(i)];
+      const Sample& sample = shards.samples().at(static_cast<std::size_t>(index));
+      const std::string name = shards.paths().at(static_cast<std::size_t>(sample.shard)).string() + ": " + sample.key + ".jpg";
+      batch.labels.push_back(sample.label);
+      const Image image = decode_jpeg(shards.read(index), name);
+      try {
+        preprocess(image, preprocessing,
+                   std::span(batch.pixels).subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
+      } catch (const DataError& error) {
+        throw DataError(name + ": " + error.what());
+      }
+    }
+    return batch;
+  }
+
+  bool next(Batch& batch) {
+    std::unique_lock lock(mutex);
+    if (delivered >= batches.size()) return false;
+    changed.wait(lock, [&] { return ready.contains(delivered); });
+    auto node = ready.extract(delivered++);
+    lock.unlock();
+    changed.notify_all();
+    if (node.mapped().error) std::rethrow_exception(node.mapped().error);
+    batch = std::move(node.mapped().batch);
+    return true;
+  }
+};
+
+BatchLoader::BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
+                         std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch)
+    : impl_(std::make_unique<Impl>(shards, std::move(preprocessing), std::move(batches), threads, prefetch)) {}
+BatchLoader::~BatchLoader() = default;
+
+bool BatchLoader::next(Batch& batch) { return impl_->next(batch); }
+
+}  // namespace bitfall

@@ -1,0 +1,117 @@
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/images.hpp"
+#include "resize.hpp"
+
+namespace bitfall {
+
+namespace {
+
+Preprocessing preset(const std::string& name) {
+  Preprocessing result;
+  result.name = name;
+  if (name == "cifar") result.resize = 0, result.crop = 32;
+  return result;
+}
+
+std::array<float, 3> three_numbers(const toml::node& node, const std::string& path, const std::string& key) {
+  const toml::array* array = node.as_array();
+  if (array == nullptr || array->size() != 3) throw ConfigError(path + ": " + key + " must be three numbers");
+  std::array<float, 3> values{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto value = (*array)[i].value<double>();
+    if (!value) throw ConfigError(path + ": " + key + " must be three numbers");
+    values[i] = static_cast<float>(*value);
+  }
+  return values;
+}
+
+std::int64_t integer(const toml::node& node, const std::string& path, const std::string& key) {
+  const auto value = node.value_exact<std::int64_t>();
+  if (!value || *value < 0 || *value > 65500) throw ConfigError(path + ": " + key + " must be an integer from 0 to 65500");
+  return *value;
+}
+
+Preprocessing from_file(const std::string& path) {
+  toml::table table;
+  try {
+    table = toml::parse_file(path);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(path + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()));
+  }
+  Preprocessing result = preset(table["base"].value_or(std::string("imagenet")));
+  result.name = path;
+  for (const auto& [name, node] : table) {
+    const std::string key(name.str());
+    if (key == "base") continue;
+    if (key == "resize") result.resize = integer(node, path, key);
+    else if (key == "crop") result.crop = integer(node, path, key);
+    else if (key == "channels") result.channels = integer(node, path, key);
+    else if (key == "mean") result.mean = three_numbers(node, path, key);
+    else if (key == "std") result.std = three_numbers(node, path, key);
+    else throw ConfigError(path + ": unknown key '" + key + "'; known: base, resize, crop, channels, mean, std");
+  }
+  if (result.crop < 1) throw ConfigError(path + ": crop must be at least 1");
+  if (result.channels != 1 && result.channels != 3) throw ConfigError(path + ": channels must be 1 or 3");
+  for (const float value : result.std) {
+    if (!(value > 0)) throw ConfigError(path + ": std must be positive");
+  }
+  return result;
+}
+
+/// torchvision's centre crop: int(round((size - crop) / 2)), Python's round going to the even neighbour.
+std::int64_t crop_offset(std::int64_t size, std::int64_t crop) {
+  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(size - crop) / 2.0));
+}
+
+/// torchvision's Resize(short side): the other side is int(resize * long / short).
+std::array<std::int64_t, 2> resized(const Image& image, std::int64_t resize) {
+  if (resize == 0) return {image.width, image.height};
+  const std::int64_t narrow = std::min(image.width, image.height), wide = std::max(image.width, image.height);
+  const std::int64_t other = resize * wide / narrow;
+  return image.width <= image.height ? std::array{resize, other} : std::array{other, resize};
+}
+
+/// Pillow's RGB to L (ITU-R 601-2): (R * 19595 + G * 38470 + B * 7471 + 2^15) >> 16.
+std::uint8_t luma(const std::uint8_t* rgb) {
+  return static_cast<std::uint8_t>((rgb[0] * 19595U + rgb[1] * 38470U + rgb[2] * 7471U + 0x8000U) >> 16);
+}
+
+}  // namespace
+
+Preprocessing preprocessing_from_name(const std::string& name) {
+  if (name == "imagenet" || name == "cifar") return preset(name);
+  if (std::filesystem::is_regular_file(name)) return from_file(name);
+  throw UsageError("--preprocess: '" + name + "' is neither imagenet, cifar nor a TOML file");
+}
+
+void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out) {
+  const auto [width, height] = resized(image, preprocessing.resize);
+  const std::int64_t crop = preprocessing.crop;
+  if (width < crop || height < crop) {
+    throw DataError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
+                    " pixels is smaller than the crop of " + std::to_string(crop) + "; choose another --preprocess");
+  }
+  // Exact: /255 and the normalisation are single-precision operations, in torchvision's order.
+  const std::int64_t left = crop_offset(width, crop), top = crop_offset(height, crop);
+  const Image cut = resize_bilinear_window(image, width, height, Window{left, top, left + crop, top + crop});
+  const std::int64_t pixels = crop * crop;
+  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels, "size of an input");
+  for (std::int64_t c = 0; c < preprocessing.channels; ++c) {
+    const auto channel = static_cast<std::size_t>(c);
+    float table[256];
+    for (int v = 0; v < 256; ++v)
+      table[v] = (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
+    for (std::int64_t i = 0; i < pixels; ++i) {
+      const std::uint8_t* rgb = cut.pixels.data() + 3 * i;
+      out[static_cast<std::size_t>(c * pixels + i)] = table[preprocessing.channels == 1 ? luma(rgb) : rgb[c]];
+    }
+  }
+}
+
+}  // namespace bitfall

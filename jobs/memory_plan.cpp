@@ -1,0 +1,44 @@
+#include "memory_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "bitfall/calibration.hpp"
+#include "src/parallel/memory.hpp"
+
+namespace bitfall {
+
+MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing, std::int64_t images,
+                       std::int64_t micro_batch, int threads, const Communicator& communicator) {
+  const std::array<std::int64_t, 3> shape = {preprocessing.channels, preprocessing.crop, preprocessing.crop};
+  MemoryPlan plan;
+  std::int64_t per_image = 0;
+  communicator.guarded("running one image to plan the memory", [&] {
+    per_image = frontier_bytes_per_image(network, shape);
+    plan.base_bytes = current_rss_bytes();
+  });
+  plan.base_bytes = communicator.max(plan.base_bytes);
+  // Rank 0 has the largest share of the micro-batches (Communicator::share).
+  const std::int64_t micro_batches = (images + micro_batch - 1) / micro_batch;
+  const std::int64_t share = Communicator::share(micro_batches, 0, communicator.size()).size();
+  plan.frontier_bytes = per_image * std::min(share * micro_batch, images);
+  plan.workspace_bytes = per_image * std::min(micro_batch, images) * threads;
+  return plan;
+}
+
+nlohmann::json to_json(const MemoryPlan& plan) {
+  return {{"base_bytes", plan.base_bytes},
+          {"frontier_bytes", plan.frontier_bytes},
+          {"workspace_bytes", plan.workspace_bytes},
+          {"rank_bytes", plan.rank_bytes()}};
+}
+
+std::string describe(const MemoryPlan& plan) {
+  char text[160];
+  std::snprintf(text, sizeof text, "%.0f MiB of memory a rank (%.0f of them activations)",
+                double(plan.rank_bytes()) / (1 << 20), double(plan.frontier_bytes) / (1 << 20));
+  return text;
+}
+
+}  // namespace bitfall

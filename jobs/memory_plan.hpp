@@ -1,0 +1,26 @@
+#pragma once
+/// What a compression will need, before it starts.
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bitfall/images.hpp"
+#include "bitfall/network.hpp"
+#include "job.hpp"
+
+namespace bitfall {
+
+/// Bytes of the rank that has most to do.
+struct MemoryPlan {
+  std::int64_t base_bytes = 0;       ///< resident now: program, libraries, the network
+  std::int64_t frontier_bytes = 0;   ///< live activations of the rank's share of the images, at their peak
+  std::int64_t workspace_bytes = 0;  ///< a micro-batch in flight on each thread: operator output and scratch
+  [[nodiscard]] std::int64_t rank_bytes() const { return base_bytes + frontier_bytes + workspace_bytes; }
+};
+
+/// Runs one zero image to find the frontier of an image (collective).
+[[nodiscard]] MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing, std::int64_t images,
+                                     std::int64_t micro_batch, int threads, const Communicator& communicator);
+[[nodiscard]] nlohmann::json to_json(const MemoryPlan& plan);
+[[nodiscard]] std::string describe(const MemoryPlan& plan);
+
+}  // namespace bitfall
