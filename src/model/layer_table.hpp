@@ -1,0 +1,33 @@
+#pragma once
+/// What the steps of a graph compute: layers and batch norms, and what each tensor is for.
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "bitfall/layer.hpp"
+#include "bitfall/network.hpp"
+#include "model/step_graph.hpp"
+#include "model/tensor_table.hpp"
+
+namespace bitfall {
+
+/// What one step computes.
+struct StepMeaning {
+  std::optional<std::size_t> layer;  ///< index into LayerTable::layers
+  std::optional<std::size_t> norm;   ///< index into LayerTable::norms
+  std::optional<std::size_t> input;  ///< slot of the tensor that the layer or batch norm reads
+};
+
+struct LayerTable {
+  std::vector<Layer> layers;         ///< in the order of their first use
+  std::vector<BatchNormStep> norms;  ///< one for each batch norm that is a step of its own
+  std::vector<StepMeaning> steps;
+  std::vector<TensorInfo> tensors;  ///< state-dict order
+};
+
+/// `tensors`: those of the module that the graph was made from.
+[[nodiscard]] LayerTable make_layer_table(const StepGraph& graph, std::span<const NamedTensor> tensors);
+
+}  // namespace bitfall

@@ -1,0 +1,235 @@
+#include "bitfall/network.hpp"
+
+#include <ATen/ops/from_blob.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <new>
+#include <unordered_map>
+
+#include "bitfall/errors.hpp"
+#include "model/error_text.hpp"
+#include "model/layer_table.hpp"
+#include "model/module_file.hpp"
+#include "model/step_graph.hpp"
+#include "model/tensor_table.hpp"
+
+namespace bitfall {
+namespace {
+
+const void* storage_of(const at::Tensor& tensor) {
+  return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+}  // namespace
+
+struct Network::Impl {
+  explicit Impl(torch::jit::Module loaded)
+      : module(std::move(loaded)),
+        named(named_tensors(*module._ivalue())),
+        graph(module),
+        table(make_layer_table(graph, named)) {
+    auto own = std::make_shared<std::unordered_set<const void*>>();
+    for (const NamedTensor& tensor : named) {
+      by_name.emplace(tensor.name, tensor.tensor);
+      own->insert(storage_of(tensor.tensor));
+    }
+    storages = std::move(own);
+    check_sharing();
+  }
+
+  /// Freezing clones the module's objects, not its tensors; set_tensor relies on that.
+  void check_sharing() const {
+    for (const torch::jit::Node* node : graph.graph().nodes()) {
+      if (node->kind() != c10::prim::GetAttr) continue;
+      const auto found = by_name.find(graph.attribute_path(node->output()).value_or(""));
+      const c10::IValue* value = graph.fixed(graph.slot_of(node->output()));
+      if (found == by_name.end() || value == nullptr || !value->isTensor()) continue;
+      BITFALL_ASSERT(storage_of(value->toTensor()) == storage_of(found->second), found->first);
+    }
+  }
+
+  torch::jit::Module module;
+  std::vector<NamedTensor> named;
+  StepGraph graph;
+  LayerTable table;
+  std::unordered_map<std::string, at::Tensor> by_name;
+  std::shared_ptr<const std::unordered_set<const void*>> storages;
+};
+
+std::int64_t LiveValues::bytes() const {
+  std::unordered_set<const void*> seen;
+  std::int64_t bytes = 0;
+  const auto count = [&](const c10::IValue& value) {
+    if (!value.isTensor() || !value.toTensor().defined()) return false;
+    const at::Tensor& tensor = value.toTensor();
+    const void* storage = storage_of(tensor);
+    const bool own = kept_elsewhere_ != nullptr && kept_elsewhere_->contains(storage);
+    if (storage != nullptr && !own && seen.insert(storage).second) {
+      bytes += static_cast<std::int64_t>(tensor.storage().nbytes());
+    }
+    return false;  // go on into lists, tuples and dictionaries
+  };
+  for (const c10::IValue& value : slots_) value.visit(count);
+  return bytes;
+}
+
+Network::Network(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Network::Network(Network&&) noexcept = default;
+Network& Network::operator=(Network&&) noexcept = default;
+Network::~Network() = default;
+
+Network Network::from_bytes(const std::string& bytes, const std::string& source) {
+  const c10::AutoGradMode no_gradients(false);
+  torch::jit::Module module = load_module(bytes, source);
+  try {
+    return Network(std::make_unique<Impl>(std::move(module)));
+  } catch (const DataError& error) {
+    throw DataError("'" + source + "' can't be used: " + error.what());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw DataError("'" + source + "' can't be cut into steps: " + essential_line(error));
+  }
+}
+
+const std::vector<Layer>& Network::layers() const {
+  return impl_->table.layers;
+}
+const std::vector<TensorInfo>& Network::tensors() const {
+  return impl_->table.tensors;
+}
+std::int64_t Network::step_count() const {
+  return static_cast<std::int64_t>(impl_->graph.steps().size());
+}
+
+std::optional<std::size_t> Network::layer_of_step(std::int64_t step) const {
+  return impl_->table.steps.at(static_cast<std::size_t>(step)).layer;
+}
+
+const BatchNormStep* Network::batch_norm_of_step(std::int64_t step) const {
+  const std::optional<std::size_t> norm = impl_->table.steps.at(static_cast<std::size_t>(step)).norm;
+  return norm ? &impl_->table.norms[*norm] : nullptr;
+}
+
+std::string Network::describe_step(std::int64_t step) const {
+  const torch::jit::Node* node = impl_->graph.steps().at(static_cast<std::size_t>(step)).node;
+  std::string text = "step " + std::to_string(step) + " (" + node->kind().toQualString();
+  if (const auto layer = layer_of_step(step)) text += ", " + layers()[*layer].name;
+  if (const BatchNormStep* norm = batch_norm_of_step(step)) text += ", " + norm->name;
+  return text + ")";
+}
+
+LiveValues Network::start(at::Tensor input) const {
+  const auto& type = impl_->graph.graph().inputs()[1]->type();
+  if (!type->isSubtypeOf(*c10::TensorType::get())) {
+    throw DataError("the network's forward takes " + type->str() +
+                    ", but bitfall gives one tensor of images");
+  }
+  LiveValues values;
+  values.kept_elsewhere_ = impl_->storages;
+  values.slots_.resize(impl_->graph.slot_count());
+  values.slots_[impl_->graph.input_slot()] = std::move(input);
+  return values;
+}
+
+void Network::run_step(std::int64_t index, LiveValues& values) const {
+  const c10::AutoGradMode no_gradients(false);  // the mode belongs to the thread
+  const Step& step = impl_->graph.steps().at(static_cast<std::size_t>(index));
+  torch::jit::Stack stack;
+  stack.reserve(step.inputs.size());
+  for (const std::size_t slot : step.inputs) {
+    const c10::IValue* fixed = impl_->graph.fixed(slot);
+    stack.push_back(fixed != nullptr ? *fixed : values.slots_[slot]);
+  }
+  // Inputs that end here belong to the stack alone, so that the step may free them before it has finished.
+  for (const std::size_t slot : step.last_uses) values.slots_[slot] = c10::IValue();
+  try {
+    if (step.operation) {
+      torch::jit::Operation operation = *step.operation;  // calling one is not const
+      operation(stack);
+    } else {
+      torch::jit::InterpreterState(*step.code).run(stack);
+    }
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw DataError("the network fails at " + describe_step(index) + ": " + essential_line(error));
+  }
+  for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+    const std::size_t slot = step.outputs[i];
+    const bool used = std::find(step.last_uses.begin(), step.last_uses.end(), slot) == step.last_uses.end();
+    if (used) values.slots_[slot] = std::move(stack[i]);
+  }
+}
+
+at::Tensor Network::step_input(std::int64_t index, const LiveValues& values) const {
+  const auto slot = impl_->table.steps.at(static_cast<std::size_t>(index)).input;
+  BITFALL_ASSERT(slot.has_value(), describe_step(index) + " is neither a layer nor a batch norm");
+  const c10::IValue* fixed = impl_->graph.fixed(*slot);
+  const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(*slot);
+  BITFALL_ASSERT(value.isTensor(), describe_step(index));
+  return value.toTensor();
+}
+
+at::Tensor Network::output(const LiveValues& values) const {
+  const std::size_t slot = impl_->graph.output_slot();
+  const c10::IValue* fixed = impl_->graph.fixed(slot);
+  const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(slot);
+  if (!value.isTensor()) {
+    throw DataError("the network returns a " + value.type()->str() +
+                    "; bitfall needs one tensor of logits [N, classes]");
+  }
+  if (value.toTensor().dim() != 2) {
+    throw DataError("the network returns a tensor of shape " + shape_text(value.toTensor().sizes()) +
+                    "; bitfall needs logits [N, classes]");
+  }
+  return value.toTensor();
+}
+
+at::Tensor Network::forward(at::Tensor input) const {
+  LiveValues values = start(std::move(input));
+  for (std::int64_t step = 0; step < step_count(); ++step) run_step(step, values);
+  return output(values);
+}
+
+at::Tensor Network::tensor(const std::string& name) const {
+  const auto found = impl_->by_name.find(name);
+  if (found == impl_->by_name.end()) throw DataError("the network has no parameter or buffer '" + name + "'");
+  return found->second.detach();
+}
+
+void Network::set_tensor(const std::string& name, const at::Tensor& value) {
+  const c10::AutoGradMode no_gradients(false);
+  const at::Tensor target = tensor(name);
+  if (target.sizes() != value.sizes()) {
+    throw DataError("tensor '" + name + "' has the shape " + shape_text(target.sizes()) + ", not " +
+                    shape_text(value.sizes()));
+  }
+  target.copy_(value);
+}
+
+void Network::set_tensor(const std::string& name, std::span<const float> value) {
+  const at::Tensor target = tensor(name);
+  if (target.numel() != static_cast<std::int64_t>(value.size())) {
+    throw DataError("tensor '" + name + "' has " + std::to_string(target.numel()) + " elements, not " +
+                    std::to_string(value.size()));
+  }
+  // from_blob takes a mutable pointer; copy_ only reads it.
+  set_tensor(name, at::from_blob(const_cast<float*>(value.data()), target.sizes(), at::kFloat));
+}
+
+std::string Network::save() const {
+  return save_module(impl_->module);
+}
+std::string Network::save_without_weights() const {
+  return save_module_without_weights(impl_->module);
+}
+
+}  // namespace bitfall
