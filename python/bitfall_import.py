@@ -17,6 +17,7 @@ import json
 import os
 import struct
 import sys
+import warnings
 
 USAGE, DATA, MISSING_INPUT, UNAVAILABLE, CANNOT_WRITE = 64, 65, 66, 69, 73
 
@@ -43,11 +44,14 @@ def load(path, torch):
     if not os.path.isfile(path):
         raise Failure(MISSING_INPUT, f"{path} does not exist or is not a file")
     try:
-        entries = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise Failure(MISSING_INPUT, f"{path} can't be read: {error.strerror}")
-    except Exception as error:  # torch raises a dozen kinds for damaged files
-        raise Failure(DATA, f"{path} is not a file of plain tensors that torch can load: {str(error).splitlines()[0]}")
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entries = torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise Failure(MISSING_INPUT, f"{path} can't be read: permission denied")
+    except Exception as error:  # torch raises a dozen kinds for damaged and foreign files; its texts advise to unpickle
+        raise Failure(DATA, f"{path} is not a kill-the-bits file: torch.load can't read it as plain tensors; the file is "
+                      f"truncated, damaged or of another kind ({type(error).__name__})")
     if not isinstance(entries, dict) or not any(is_quantized(entry) for entry in entries.values()):
         raise Failure(DATA, f"{path} is not a kill-the-bits file: it has no entry with 'centroids' and 'assignments'")
     return entries

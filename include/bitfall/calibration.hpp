@@ -59,10 +59,22 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
                              const std::function<void(const WalkStep&)>& before_step,
                              WalkStatistics* statistics = nullptr);
 
-/// Largest number of bytes that the frontier of one image needs, found by running one zero image of this
-/// shape
-/// ([C, H, W]); `inputs` in flight are included.
+/// Largest number of bytes that the frontier of one image needs between two steps, found by running one zero
+/// image of this shape ([C, H, W]).
 [[nodiscard]] std::int64_t frontier_bytes_per_image(const Network& network,
                                                     std::span<const std::int64_t> image_shape);
+
+/// What a walk needs beside the network, at its worst moment.
+struct WalkMemory {
+  std::int64_t frontier_bytes = 0;   ///< values that rest between two steps, of all images of the rank
+  std::int64_t workspace_bytes = 0;  ///< more for the micro-batches in flight: outputs, reordered tensors
+  [[nodiscard]] std::int64_t bytes() const { return frontier_bytes + workspace_bytes; }
+};
+
+/// Predicts the memory of a walk over `images` images of one rank, found by running one micro-batch of zeros
+/// and counting what LibTorch allocates in each step. Not collective.
+[[nodiscard]] WalkMemory predict_walk_memory(const Network& network,
+                                             std::span<const std::int64_t> image_shape, std::int64_t images,
+                                             std::int64_t micro_batch, int threads);
 
 }  // namespace bitfall

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "bitfall/layer.hpp"
@@ -23,6 +24,7 @@ struct BatchNormStep {
   std::string running_mean, running_variance;
   std::string scale, shift;  ///< gamma and beta; empty when the module has none
   double epsilon = 0;
+  bool foldable = false;  ///< affine, and its four tensors are used in no other way
 };
 
 /// The values alive between two steps, for one micro-batch. Move-only in spirit; owned by the walk.
@@ -35,6 +37,7 @@ class LiveValues {
  private:
   friend class Network;
   std::vector<c10::IValue> slots_;
+  std::shared_ptr<const std::unordered_set<const void*>> kept_elsewhere_;  ///< storages of the network's own
 };
 
 class Network {

@@ -1,150 +1,184 @@
 #include "model/layer_table.hpp"
 
-#include <torch/csrc/jit/ir/constants.h>
-
-#include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
+#include <string>
+#include <unordered_map>
+
+#include "bitfall/errors.hpp"
+#include "model/batch_norm_node.hpp"
+#include "model/layer_node.hpp"
 
 namespace bitfall {
 
 using torch::jit::Node;
-using torch::jit::toIValue;
+using torch::jit::Value;
 
 namespace {
 
-std::string module_of(const std::string& tensor) {
-  const auto dot = tensor.rfind('.');
-  return dot == std::string::npos ? tensor : tensor.substr(0, dot);
+/// "layer1.0.conv2.weight" -> "layer1.0.conv2"; a weight of another name keeps it, because its module may
+/// have several.
+std::string layer_name(const std::string& weight_name) {
+  constexpr std::string_view ending = ".weight";
+  return weight_name.ends_with(ending) ? weight_name.substr(0, weight_name.size() - ending.size())
+                                       : weight_name;
 }
 
-std::optional<std::vector<std::int64_t>> integers(const torch::jit::Value* value) {
-  const auto constant = toIValue(value);
-  if (!constant || !constant->isIntList()) return std::nullopt;
-  return constant->toIntVector();
+bool same_form(const Layer& a, const Layer& b) {
+  return a.kind == b.kind && a.stride == b.stride && a.padding == b.padding && a.dilation == b.dilation &&
+         a.groups == b.groups && a.transposed == b.transposed;
 }
 
-/// Where an operator has its arguments.
-struct ConvolutionArguments {
-  std::size_t stride = 3, padding = 4, dilation = 5, groups = 6;
-  bool transposed = false;
+class Builder {
+ public:
+  Builder(const StepGraph& graph, std::span<const NamedTensor> tensors) : graph_(graph), tensors_(tensors) {
+    for (const NamedTensor& tensor : tensors) by_name_.emplace(tensor.name, &tensor);
+  }
+
+  LayerTable build() {
+    table_.steps.resize(graph_.steps().size());
+    for (std::size_t step = 0; step < table_.steps.size(); ++step) {
+      visit(graph_.steps()[step].node, static_cast<std::int64_t>(step), true);
+    }
+    for (BatchNormStep& norm : table_.norms) norm.foldable = is_foldable(norm);
+    list_tensors();
+    return std::move(table_);
+  }
+
+ private:
+  /// A node that is a step itself (`direct`), or lies inside the blocks of one.
+  void visit(const Node* node, std::int64_t step, bool direct) {
+    if (const auto layer = as_layer(node)) add_layer(*layer, node, step, direct);
+    const auto norm = as_batch_norm(node, [this](const Value* value) { return tensor_name(value); });
+    if (norm) add_norm(*norm, node, step, direct);
+    for (const Value* value : node->inputs()) {
+      const std::string name = tensor_name(value);
+      if (!name.empty()) uses_[name].insert(norm ? key_of(*norm) : std::string("not a batch norm"));
+    }
+    for (const auto* block : node->blocks()) {
+      for (const Node* inner : block->nodes()) visit(inner, step, false);
+    }
+  }
+
+  /// The first name of the parameter or buffer that a value is; empty when it is something else.
+  std::string tensor_name(const Value* value) const {
+    const auto found = by_name_.find(graph_.attribute_path(value).value_or(""));
+    if (found == by_name_.end()) return {};
+    return found->second->tied_to.empty() ? found->first : found->second->tied_to;
+  }
+
+  void add_layer(const LayerNode& found, const Node* node, std::int64_t step, bool direct) {
+    const std::string weight = tensor_name(found.weight);
+    Layer layer = weight.empty() ? layer_of_computed_weight(node, step) : layer_of_parameter(weight);
+    layer.kind = found.kind;
+    if (layer.kind == LayerKind::convolution && !weight.empty()) {
+      std::string obstacle = describe_convolution(node, layer);
+      if (layer.obstacle.empty()) layer.obstacle = std::move(obstacle);
+    }
+    if (layer.kind == LayerKind::linear && layer.weight_shape.size() != 2 && layer.obstacle.empty()) {
+      layer.obstacle = "its weight is not a matrix";
+    }
+    if (!direct && layer.obstacle.empty()) {
+      layer.obstacle = std::string("it runs inside ") +
+                       graph_.steps()[static_cast<std::size_t>(step)].node->kind().toQualString() +
+                       ", where its inputs can't be seen";
+    }
+    const std::size_t index = merge(std::move(layer), step);
+    if (!direct) return;
+    StepMeaning& meaning = table_.steps[static_cast<std::size_t>(step)];
+    meaning.layer = index;
+    meaning.input = graph_.slot_of(found.input);
+  }
+
+  Layer layer_of_parameter(const std::string& weight) const {
+    const NamedTensor& tensor = *by_name_.at(weight);
+    Layer layer;
+    layer.name = layer_name(weight);
+    layer.weight_name = weight;
+    layer.weight_shape = tensor.tensor.sizes().vec();
+    if (!tensor.is_parameter) layer.obstacle = "its weight is a buffer, not a parameter";
+    if (tensor.tensor.scalar_type() != at::kFloat) {
+      layer.obstacle = "its weight is " + dtype_name(tensor) + ", only float32 is quantized";
+    }
+    return layer;
+  }
+
+  Layer layer_of_computed_weight(const Node* node, std::int64_t step) const {
+    Layer layer;
+    layer.name = std::string(node->kind().toQualString()) + "@" + std::to_string(step);
+    layer.obstacle = "its weight is computed or a constant of the graph, not a parameter";
+    return layer;
+  }
+
+  /// Adds the layer, or this use of it when it is known.
+  std::size_t merge(Layer layer, std::int64_t step) {
+    const std::string& key = layer.weight_name.empty() ? layer.name : layer.weight_name;
+    const auto [place, is_new] = layer_index_.emplace(key, table_.layers.size());
+    if (is_new) table_.layers.push_back(std::move(layer));
+    Layer& known = table_.layers[place->second];
+    if (!is_new && known.obstacle.empty()) {
+      known.obstacle = !layer.obstacle.empty()    ? "another use of the weight: " + layer.obstacle
+                       : !same_form(known, layer) ? "its weight is used with different strides or paddings"
+                                                  : "";
+    }
+    if (known.steps.empty() || known.steps.back() != step) known.steps.push_back(step);
+    return place->second;
+  }
+
+  void add_norm(const BatchNormStep& norm, const Node* node, std::int64_t step, bool direct) {
+    const auto role = [this](const std::string& name, TensorRole value) {
+      if (!name.empty()) roles_.emplace(name, value);
+    };
+    role(norm.scale, TensorRole::batch_norm_scale);
+    role(norm.shift, TensorRole::batch_norm_shift);
+    role(norm.running_mean, TensorRole::batch_norm_mean);
+    role(norm.running_variance, TensorRole::batch_norm_variance);
+    if (!direct || norm.running_mean.empty() || norm.running_variance.empty()) return;
+    StepMeaning& meaning = table_.steps[static_cast<std::size_t>(step)];
+    meaning.norm = table_.norms.size();
+    meaning.input = graph_.slot_of(node->input(0));
+    table_.norms.push_back(norm);
+  }
+
+  static std::string key_of(const BatchNormStep& norm) {
+    return norm.running_mean + "|" + norm.running_variance + "|" + norm.scale + "|" + norm.shift + "|" +
+           std::to_string(norm.epsilon);
+  }
+
+  /// Affine, and no other node reads its four tensors in another way.
+  bool is_foldable(const BatchNormStep& norm) const {
+    for (const std::string* name : {&norm.scale, &norm.shift, &norm.running_mean, &norm.running_variance}) {
+      const auto used = uses_.find(*name);
+      if (used == uses_.end() || used->second != std::set<std::string>{key_of(norm)}) return false;
+    }
+    return true;
+  }
+
+  void list_tensors() {
+    for (const Layer& layer : table_.layers) roles_[layer.weight_name] = TensorRole::weight;
+    for (const NamedTensor& tensor : tensors_) {
+      const auto role = roles_.find(tensor.tied_to.empty() ? tensor.name : tensor.tied_to);
+      const TensorRole other =
+          tensor.is_parameter && tensor.tensor.is_floating_point() ? TensorRole::bias : TensorRole::buffer;
+      table_.tensors.push_back({tensor.name, dtype_name(tensor), tensor.tensor.sizes().vec(),
+                                role == roles_.end() ? other : role->second, tensor.tied_to});
+    }
+  }
+
+  const StepGraph& graph_;
+  std::span<const NamedTensor> tensors_;
+  std::unordered_map<std::string, const NamedTensor*> by_name_;
+  std::map<std::string, std::size_t> layer_index_;
+  std::map<std::string, TensorRole> roles_;
+  std::map<std::string, std::set<std::string>> uses_;  ///< by tensor: which batch norms read it
+  LayerTable table_;
 };
-
-std::optional<ConvolutionArguments> convolution_arguments(const Node* node) {
-  const std::string kind = node->kind().toUnqualString();
-  if (kind == "conv1d" || kind == "conv2d" || kind == "conv3d") return ConvolutionArguments{};
-  if (kind == "conv_transpose1d" || kind == "conv_transpose2d" || kind == "conv_transpose3d")
-    return ConvolutionArguments{3, 4, 7, 6, true};
-  if (kind == "_convolution" || kind == "convolution") {
-    const auto transposed = toIValue(node->input(6));
-    return ConvolutionArguments{3, 4, 5, 8, transposed && transposed->isBool() && transposed->toBool()};
-  }
-  return std::nullopt;
-}
-
-void describe_convolution(Layer& layer, const Node* node, const ConvolutionArguments& arguments) {
-  layer.kind = LayerKind::convolution;
-  layer.transposed = arguments.transposed;
-  const auto stride = integers(node->input(arguments.stride)), padding = integers(node->input(arguments.padding)),
-             dilation = integers(node->input(arguments.dilation));
-  const auto groups = toIValue(node->input(arguments.groups));
-  if (!stride || !padding || !dilation || !groups || !groups->isInt()) {
-    layer.obstacle = "its stride, padding, dilation or groups are not constant lists of integers";
-    return;
-  }
-  layer.stride = *stride, layer.padding = *padding, layer.dilation = *dilation;
-  layer.groups = groups->toInt();
-  if (layer.transposed) layer.obstacle = "transposed convolutions are left alone";
-  if (layer.weight_shape.size() != 4) layer.obstacle = "only two-dimensional convolutions are quantized";
-}
-
-/// The layer that a node computes, if it is one whose weight is a parameter.
-std::optional<Layer> layer_of(const StepGraph& graph, const Node* node) {
-  const auto convolution = convolution_arguments(node);
-  const bool linear = node->kind() == c10::aten::linear;
-  if (!convolution && !linear) return std::nullopt;
-  Layer layer;
-  layer.weight_name = graph.attribute_path(node->input(1)).value_or("");
-  if (layer.weight_name.empty()) return std::nullopt;  // a computed weight
-  layer.name = module_of(layer.weight_name);
-  const at::Tensor weight = graph.fixed(graph.slot_of(node->input(1)))->toTensor();
-  layer.weight_shape = weight.sizes().vec();
-  if (convolution) {
-    describe_convolution(layer, node, *convolution);
-  } else {
-    layer.kind = LayerKind::linear;
-  }
-  if (weight.scalar_type() != at::kFloat) layer.obstacle = "its weight is not float32";
-  return layer;
-}
-
-std::optional<BatchNormStep> batch_norm_of(const StepGraph& graph, const Node* node) {
-  if (node->kind() != c10::aten::batch_norm) return std::nullopt;
-  BatchNormStep step;
-  step.scale = graph.attribute_path(node->input(1)).value_or("");
-  step.shift = graph.attribute_path(node->input(2)).value_or("");
-  step.running_mean = graph.attribute_path(node->input(3)).value_or("");
-  step.running_variance = graph.attribute_path(node->input(4)).value_or("");
-  const auto epsilon = toIValue(node->input(7));
-  if (step.running_mean.empty() || step.running_variance.empty() || !epsilon) return std::nullopt;
-  step.epsilon = epsilon->toDouble();
-  step.name = module_of(step.running_mean);
-  return step;
-}
-
-void list_module(const torch::jit::Module& module, const std::string& prefix, std::vector<TensorInfo>& list,
-                 std::map<const void*, std::string>& seen) {
-  const auto add = [&](const std::string& name, const at::Tensor& tensor, TensorRole role) {
-    TensorInfo info{prefix + name, std::string(c10::toString(tensor.scalar_type())), tensor.sizes().vec(), role};
-    static const std::map<std::string, std::string> names = {
-        {"Float", "float32"}, {"Half", "float16"}, {"BFloat16", "bfloat16"}, {"Double", "float64"}, {"Long", "int64"},
-        {"Int", "int32"},     {"Char", "int8"},    {"Byte", "uint8"},        {"Bool", "bool"}};
-    if (const auto known = names.find(info.dtype); known != names.end()) info.dtype = known->second;
-    const auto [first, inserted] = seen.try_emplace(tensor.unsafeGetTensorImpl(), info.name);
-    if (!inserted) info.tied_to = first->second;
-    list.push_back(std::move(info));
-  };
-  for (const auto& item : module.named_parameters(false)) add(item.name, item.value, TensorRole::bias);
-  for (const auto& item : module.named_buffers(false)) add(item.name, item.value, TensorRole::buffer);
-  for (const auto& child : module.named_children()) list_module(child.value, prefix + child.name + ".", list, seen);
-}
 
 }  // namespace
 
-LayerTable make_layer_table(const StepGraph& graph) {
-  LayerTable table;
-  std::map<std::string, std::size_t> known;
-  for (const Step& step : graph.steps()) {
-    const auto index = static_cast<std::int64_t>(table.layer_of_step.size());
-    table.norm_of_step.push_back(batch_norm_of(graph, step.node));
-    table.layer_of_step.emplace_back(std::nullopt);
-    std::optional<Layer> layer = layer_of(graph, step.node);
-    if (!layer) continue;
-    const auto [place, inserted] = known.try_emplace(layer->weight_name, table.layers.size());
-    if (inserted) table.layers.push_back(std::move(*layer));
-    table.layers[place->second].steps.push_back(index);
-    table.layer_of_step.back() = place->second;
-  }
-  return table;
-}
-
-std::vector<TensorInfo> list_tensors(const torch::jit::Module& module, const LayerTable& table) {
-  std::vector<TensorInfo> list;
-  std::map<const void*, std::string> seen;
-  list_module(module, "", list, seen);
-  std::map<std::string, TensorRole> roles;
-  for (const Layer& layer : table.layers) roles[layer.weight_name] = TensorRole::weight;
-  for (const auto& norm : table.norm_of_step) {
-    if (!norm) continue;
-    roles[norm->scale] = TensorRole::batch_norm_scale;
-    roles[norm->shift] = TensorRole::batch_norm_shift;
-    roles[norm->running_mean] = TensorRole::batch_norm_mean;
-    roles[norm->running_variance] = TensorRole::batch_norm_variance;
-  }
-  for (TensorInfo& info : list) {
-    if (const auto role = roles.find(info.name); role != roles.end()) info.role = role->second;
-  }
-  return list;
+LayerTable make_layer_table(const StepGraph& graph, std::span<const NamedTensor> tensors) {
+  return Builder(graph, tensors).build();
 }
 
 }  // namespace bitfall

@@ -1,22 +1,33 @@
 #pragma once
-/// What the steps of a graph compute: layers and batch norms.
+/// What the steps of a graph compute: layers and batch norms, and what each tensor is for.
+#include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "bitfall/layer.hpp"
 #include "bitfall/network.hpp"
 #include "model/step_graph.hpp"
+#include "model/tensor_table.hpp"
 
 namespace bitfall {
 
-struct LayerTable {
-  std::vector<Layer> layers;                                ///< in the order of their first use
-  std::vector<std::optional<std::size_t>> layer_of_step;    ///< by step
-  std::vector<std::optional<BatchNormStep>> norm_of_step;   ///< by step
+/// What one step computes.
+struct StepMeaning {
+  std::optional<std::size_t> layer;  ///< index into LayerTable::layers
+  std::optional<std::size_t> norm;   ///< index into LayerTable::norms
+  std::optional<std::size_t> input;  ///< slot of the tensor that the layer or batch norm reads
 };
-[[nodiscard]] LayerTable make_layer_table(const StepGraph& graph);
 
-/// Parameters and buffers in state-dict order, with their roles.
-[[nodiscard]] std::vector<TensorInfo> list_tensors(const torch::jit::Module& module, const LayerTable& table);
+struct LayerTable {
+  std::vector<Layer> layers;         ///< in the order of their first use
+  std::vector<BatchNormStep> norms;  ///< one for each batch norm that is a step of its own
+  std::vector<StepMeaning> steps;
+  std::vector<TensorInfo> tensors;  ///< state-dict order
+};
+
+/// `tensors`: those of the module that the graph was made from.
+[[nodiscard]] LayerTable make_layer_table(const StepGraph& graph, std::span<const NamedTensor> tensors);
 
 }  // namespace bitfall

@@ -21,6 +21,14 @@ std::string module_of(const TensorInfo& tensor) {
   return dot == std::string::npos ? std::string() : tensor.name.substr(0, dot);
 }
 
+/// Tensors that modules share exist once: the name that stands for all of them.
+std::map<std::string, std::string> first_names(std::span<const TensorInfo> tensors) {
+  std::map<std::string, std::string> first;
+  for (const TensorInfo& tensor : tensors)
+    first[tensor.name] = tensor.tied_to.empty() ? tensor.name : tensor.tied_to;
+  return first;
+}
+
 /// The elements of one batch norm's tensors.
 struct BatchNormElements {
   std::int64_t scale = 0, shift = 0, mean = 0, variance = 0;
@@ -32,22 +40,25 @@ struct BatchNormElements {
 
 Sizes count_sizes(std::span<const LayerPlan> layers, std::span<const TensorInfo> tensors) {
   Sizes sizes;
+  const std::map<std::string, std::string> first = first_names(tensors);
   std::set<std::string> replaced;
   for (const LayerPlan& layer : layers) {
     if (!layer.quantized) continue;
     sizes.codes_bytes += layer.codes_bytes();
     sizes.codebooks_bytes += layer.codebook_bytes();
-    replaced.insert(layer.layer.weight_name);
+    const auto weight = first.find(layer.layer.weight_name);
+    BITFALL_ASSERT(weight != first.end(), "no tensor " + layer.layer.weight_name);
+    replaced.insert(weight->second);
   }
   std::map<std::string, BatchNormElements> batch_norms;
   for (const TensorInfo& tensor : tensors) {
-    if (!is_floating_point(tensor)) continue;
+    if (!is_floating_point(tensor) || !tensor.tied_to.empty()) continue;
     const std::int64_t elements = tensor.elements();
     switch (tensor.role) {
       case TensorRole::weight:
       case TensorRole::bias:
         sizes.original_bytes += 4 * elements;
-        if (replaced.erase(tensor.name) == 0) sizes.kept_elements += elements;
+        if (!replaced.contains(tensor.name)) sizes.kept_elements += elements;
         break;
       case TensorRole::batch_norm_scale:
         sizes.original_bytes += 4 * elements;
@@ -68,8 +79,6 @@ Sizes count_sizes(std::span<const LayerPlan> layers, std::span<const TensorInfo>
     }
   }
   for (const auto& [module, elements] : batch_norms) sizes.kept_elements += elements.folded();
-  BITFALL_ASSERT(replaced.empty(),
-                 "a quantized weight is not among the network's tensors: " + *replaced.begin());
   return sizes;
 }
 

@@ -21,16 +21,16 @@ struct NetworkShapes {
     layer.weight_shape = {out, in / groups, kernel, kernel};
     layer.groups = groups;
     layers.push_back(layer);
-    tensors.push_back({layer.weight_name, "float32", layer.weight_shape, TensorRole::weight});
+    tensors.push_back({layer.weight_name, "float32", layer.weight_shape, TensorRole::weight, {}});
     return layers.back();
   }
 
   void add_batch_norm(const std::string& name, std::int64_t channels) {
-    tensors.push_back({name + ".weight", "float32", {channels}, TensorRole::batch_norm_scale});
-    tensors.push_back({name + ".bias", "float32", {channels}, TensorRole::batch_norm_shift});
-    tensors.push_back({name + ".running_mean", "float32", {channels}, TensorRole::batch_norm_mean});
-    tensors.push_back({name + ".running_var", "float32", {channels}, TensorRole::batch_norm_variance});
-    tensors.push_back({name + ".num_batches_tracked", "int64", {}, TensorRole::buffer});
+    tensors.push_back({name + ".weight", "float32", {channels}, TensorRole::batch_norm_scale, {}});
+    tensors.push_back({name + ".bias", "float32", {channels}, TensorRole::batch_norm_shift, {}});
+    tensors.push_back({name + ".running_mean", "float32", {channels}, TensorRole::batch_norm_mean, {}});
+    tensors.push_back({name + ".running_var", "float32", {channels}, TensorRole::batch_norm_variance, {}});
+    tensors.push_back({name + ".num_batches_tracked", "int64", {}, TensorRole::buffer, {}});
   }
 
   void add_linear(const std::string& name, std::int64_t out, std::int64_t in) {
@@ -40,8 +40,8 @@ struct NetworkShapes {
     layer.kind = LayerKind::linear;
     layer.weight_shape = {out, in};
     layers.push_back(layer);
-    tensors.push_back({layer.weight_name, "float32", layer.weight_shape, TensorRole::weight});
-    tensors.push_back({name + ".bias", "float32", {out}, TensorRole::bias});
+    tensors.push_back({layer.weight_name, "float32", layer.weight_shape, TensorRole::weight, {}});
+    tensors.push_back({name + ".bias", "float32", {out}, TensorRole::bias, {}});
   }
 };
 

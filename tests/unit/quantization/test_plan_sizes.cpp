@@ -110,11 +110,34 @@ TEST_CASE("a batch norm counts two values a channel, with and without affine par
   affine.add_batch_norm("bn", 64);
   CHECK(plan_of(affine, Regime::small).sizes.kept_elements == without + 128);
   NetworkShapes plain = net;
-  plain.tensors.push_back({"bn.running_mean", "float32", {64}, TensorRole::batch_norm_mean});
-  plain.tensors.push_back({"bn.running_var", "float32", {64}, TensorRole::batch_norm_variance});
+  plain.tensors.push_back({"bn.running_mean", "float32", {64}, TensorRole::batch_norm_mean, {}});
+  plain.tensors.push_back({"bn.running_var", "float32", {64}, TensorRole::batch_norm_variance, {}});
   CHECK(plan_of(plain, Regime::small).sizes.kept_elements == without + 128);
   CHECK(plan_of(plain, Regime::small).sizes.original_bytes ==
         plan_of(net, Regime::small).sizes.original_bytes);
+}
+
+TEST_CASE("a tensor that modules share counts once") {
+  NetworkShapes net;
+  net.add_convolution("stem", 16, 3, 3);
+  net.add_convolution("conv", 64, 16, 3);
+  net.add_batch_norm("bn", 64);
+  const Sizes once = plan_of(net, Regime::small).sizes;
+  NetworkShapes tied = net;
+  tied.tensors.push_back({"twin.weight", "float32", {64, 16, 3, 3}, TensorRole::weight, "conv.weight"});
+  tied.tensors.push_back({"stem2.weight", "float32", {16, 3, 3, 3}, TensorRole::weight, "stem.weight"});
+  for (TensorInfo tensor : net.tensors) {
+    if (tensor.name.starts_with("bn.")) {
+      tensor.tied_to = tensor.name;
+      tensor.name = "twin_" + tensor.name;
+      tied.tensors.push_back(tensor);
+    }
+  }
+  const Sizes shared = plan_of(tied, Regime::small).sizes;
+  CHECK(shared.original_bytes == once.original_bytes);
+  CHECK(shared.kept_elements == once.kept_elements);
+  tied.layers[1].weight_name = "twin.weight";  // either name stands for the tensor
+  CHECK(plan_of(tied, Regime::small).sizes.kept_elements == once.kept_elements);
 }
 
 TEST_CASE("codes are counted in bits, rounded up to whole bytes for each layer") {

@@ -1,0 +1,149 @@
+#include <string>
+#include <vector>
+
+#include "bitfall/calibration.hpp"
+#include "bitfall/errors.hpp"
+#include "catch.hpp"
+#include "small_network.hpp"
+
+using namespace bitfall;
+using namespace bitfall::test;
+
+namespace {
+
+const Communicator alone = Communicator::self();
+
+/// The step that computes the layer `name`.
+std::int64_t step_of(const Network& network, const std::string& name) {
+  for (std::int64_t step = 0; step < network.step_count(); ++step) {
+    const auto layer = network.layer_of_step(step);
+    if (layer && network.layers()[*layer].name == name) return step;
+  }
+  FAIL("no layer " << name);
+  return -1;
+}
+
+/// The input of a step, by running one micro-batch up to it.
+at::Tensor input_of(const Network& network, const at::Tensor& images, std::int64_t step) {
+  LiveValues values = network.start(images);
+  for (std::int64_t s = 0; s < step; ++s) network.run_step(s, values);
+  return network.step_input(step, values);
+}
+
+}  // namespace
+
+TEST_CASE("a walk gives the logits of the forward pass, in order, on any number of threads") {
+  const Network network = small_network();
+  const auto images = small_images(7);
+  for (const int threads : {1, 2, 3}) {
+    const auto logits = walk(network, images, {.threads = threads}, alone, {});
+    REQUIRE(logits.size() == images.size());
+    for (std::size_t i = 0; i < images.size(); ++i) REQUIRE(same(logits[i], network.forward(images[i])));
+  }
+}
+
+TEST_CASE("no micro-batches: visitors are called all the same") {
+  const Network network = small_network();
+  int calls = 0;
+  REQUIRE(walk(network, {}, {}, alone, [&](const WalkStep& step) {
+            ++calls;
+            REQUIRE(step.inputs.empty());
+          }).empty());
+  REQUIRE(calls == 4);
+}
+
+TEST_CASE("visitors see each layer and batch norm once, with the inputs of every micro-batch") {
+  const Network network = small_network();
+  const auto images = small_images(4);
+  std::vector<std::string> names;
+  std::int64_t last = -1;
+  (void)walk(network, images, {.threads = 2}, alone, [&](const WalkStep& step) {
+    REQUIRE(step.step > last);
+    last = step.step;
+    if (const auto layer = network.layer_of_step(step.step)) {
+      names.push_back(network.layers()[*layer].name);
+    } else {
+      names.push_back(network.batch_norm_of_step(step.step)->name);
+    }
+    REQUIRE(step.inputs.size() == images.size());
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      REQUIRE(same(step.inputs[i], input_of(network, images[i], step.step)));
+    }
+  });
+  REQUIRE(names == std::vector<std::string>{"conv1", "bn1", "conv2", "fc"});
+}
+
+TEST_CASE("what a visitor changes acts on this and the following steps") {
+  Network network = small_network();
+  Network changed = small_network();
+  changed.set_tensor("conv2.weight", changed.tensor("conv2.weight") * 2);
+  const auto images = small_images(3);
+  const std::int64_t conv2 = step_of(network, "conv2");
+  const auto logits = walk(network, images, {}, alone, [&](const WalkStep& step) {
+    if (step.step == conv2) network.set_tensor("conv2.weight", network.tensor("conv2.weight") * 2);
+  });
+  for (std::size_t i = 0; i < images.size(); ++i) REQUIRE(same(logits[i], changed.forward(images[i])));
+}
+
+TEST_CASE("images are given up as they are used, and the peak is that of the frontier") {
+  const Network network = small_network();
+  auto images = small_images(5);  // 4 * 3 + 1 images of 3 x 10 x 10
+  const at::Tensor kept = images[0];
+  WalkStatistics statistics;
+  bool freed = false;
+  const std::int64_t conv2 = step_of(network, "conv2");
+  (void)walk(
+      network, std::move(images), {}, alone,
+      [&](const WalkStep& step) {
+        if (step.step == conv2) freed = kept.use_count() == 1;  // nobody else holds the image now
+      },
+      &statistics);
+  REQUIRE(freed);
+  // Largest: the 8 x 10 x 10 output of a step and the 3 x 10 x 10 images are never alive together between two
+  // steps; relu's output and its strided view share one storage; conv2 adds 8 x 5 x 5.
+  REQUIRE(statistics.peak_frontier_bytes == 13 * (8 * 10 * 10 + 8 * 5 * 5) * 4);
+}
+
+TEST_CASE("an image that does not fit is named by its micro-batch and step") {
+  const Network network = small_network();
+  auto images = small_images(5);
+  images[3] = at::zeros({2, 4, 10, 10});  // one channel too many
+  for (const int threads : {1, 3}) {
+    try {
+      (void)walk(network, images, {.threads = threads}, alone, {});
+      FAIL("no exception");
+    } catch (const DataError& error) {
+      const std::string message = error.what();
+      INFO(message);
+      REQUIRE(message.find("micro-batch 3, step ") == 0);
+      REQUIRE(message.find("conv1") != std::string::npos);
+      REQUIRE(message.find("channels") != std::string::npos);
+      REQUIRE(message.find('\n') == std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a visitor's error ends the walk") {
+  const Network network = small_network();
+  REQUIRE_THROWS_AS(
+      walk(network, small_images(2), {}, alone, [](const WalkStep&) { throw IoError("disk full"); }),
+      IoError);
+}
+
+TEST_CASE("the memory of a walk is predicted from one micro-batch") {
+  const Network network = small_network();
+  const std::vector<std::int64_t> shape{3, 10, 10};
+  constexpr std::int64_t per_image = (8 * 10 * 10 + 8 * 5 * 5) * 4;
+  REQUIRE(frontier_bytes_per_image(network, shape) == per_image);
+  const WalkMemory one = predict_walk_memory(network, shape, 40, 4, 1);
+  const WalkMemory two = predict_walk_memory(network, shape, 40, 4, 2);
+  REQUIRE(one.bytes() >= 40 * per_image);
+  REQUIRE(one.bytes() <= 40 * per_image + 4 * 10 * per_image);
+  REQUIRE(two.bytes() > one.bytes());
+  REQUIRE(two.bytes() <= one.bytes() + 4 * 10 * per_image);
+  REQUIRE(predict_walk_memory(network, shape, 0, 4, 2).bytes() == 0);
+  // Fewer images than a micro-batch holds: only they count.
+  REQUIRE(predict_walk_memory(network, shape, 1, 4, 2).frontier_bytes <= per_image);
+  const std::vector<std::int64_t> wrong{4, 10, 10};
+  REQUIRE_THROWS_AS(predict_walk_memory(network, wrong, 40, 4, 1), DataError);
+}
