@@ -3,8 +3,8 @@
 
 #include "bitfall/errors.hpp"
 #include "inputs.hpp"
-#include "io/files/file.hpp"
 #include "io/archive/safetensors.hpp"
+#include "io/files/file.hpp"
 #include "kept.hpp"
 #include "output_path.hpp"
 

@@ -24,7 +24,9 @@ namespace {
 class TemporaryFile {
  public:
   TemporaryFile()
-      : path_((std::filesystem::temp_directory_path() / ("bitfall-import-" + std::to_string(getpid()) + ".safetensors")).string()) {}
+      : path_((std::filesystem::temp_directory_path() /
+               ("bitfall-import-" + std::to_string(getpid()) + ".safetensors"))
+                  .string()) {}
   ~TemporaryFile() {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);
@@ -46,7 +48,8 @@ std::vector<T> elements(const KeptTensor& tensor) {
 
 using Tensors = std::map<std::string, KeptTensor>;
 
-QuantizedLayer make_layer(const Layer& layer, const KeptTensor& codebook, const KeptTensor& codes, const std::string& path) {
+QuantizedLayer make_layer(const Layer& layer, const KeptTensor& codebook, const KeptTensor& codes,
+                          const std::string& path) {
   const std::string where = path + ": layer '" + layer.name + "'";
   if (codebook.dtype != "float16" || codebook.shape.size() != 2 || codes.dtype != "int32") {
     throw DataError(where + " has a codebook or codes of an unexpected type");
@@ -75,15 +78,17 @@ QuantizedLayer make_layer(const Layer& layer, const KeptTensor& codebook, const 
 
 at::Tensor to_tensor(const KeptTensor& kept, const std::string& path) {
   const bool half = kept.dtype == "float16";
-  if (!half && kept.dtype != "float32") throw DataError(path + ": tensor '" + kept.name + "' is neither fp16 nor fp32");
+  if (!half && kept.dtype != "float32")
+    throw DataError(path + ": tensor '" + kept.name + "' is neither fp16 nor fp32");
   at::Tensor tensor = at::empty(kept.shape, at::TensorOptions().dtype(half ? at::kHalf : at::kFloat));
   std::memcpy(tensor.mutable_data_ptr(), kept.bytes.data(), kept.bytes.size());
   return tensor.to(at::kFloat);
 }
 
-/// Sets what the file keeps. Its batch norms are folded: running mean 0, variance 1. Returns the names stored in fp16.
-std::set<std::string> set_kept(Network& network, const Tensors& tensors, const std::set<std::string>& quantized,
-                               const std::string& path) {
+/// Sets what the file keeps. Its batch norms are folded: running mean 0, variance 1. Returns the names stored
+/// in fp16.
+std::set<std::string> set_kept(Network& network, const Tensors& tensors,
+                               const std::set<std::string>& quantized, const std::string& path) {
   std::set<std::string> halves;
   for (const TensorInfo& info : network.tensors()) {
     if (quantized.contains(info.name)) continue;
@@ -97,7 +102,8 @@ std::set<std::string> set_kept(Network& network, const Tensors& tensors, const s
       network.set_tensor(info.name, at::ones(info.shape));
       halves.insert(info.name);
     } else if (info.role != TensorRole::buffer) {
-      throw DataError(path + ": the network's tensor '" + info.name + "' is missing; is --model the right network?");
+      throw DataError(path + ": the network's tensor '" + info.name +
+                      "' is missing; is --model the right network?");
     }
   }
   return halves;
@@ -109,7 +115,8 @@ Archive import_authors(const std::string& path, Network& network) {
   const TemporaryFile converted;
   run_python("bitfall_import.py", {path, converted.path()});
   Tensors tensors;
-  for (KeptTensor& tensor : read_safetensors(converted.path()).tensors) tensors[tensor.name] = std::move(tensor);
+  for (KeptTensor& tensor : read_safetensors(converted.path()).tensors)
+    tensors[tensor.name] = std::move(tensor);
   Archive archive;
   std::set<std::string> quantized;
   for (const Layer& layer : network.layers()) {
@@ -119,13 +126,15 @@ Archive import_authors(const std::string& path, Network& network) {
     network.set_tensor(layer.weight_name, decode(archive.layers.back()));
     quantized.insert(layer.weight_name);
   }
-  if (archive.layers.empty()) throw DataError(path + ": none of its layers is in the network; is --model the right network?");
+  if (archive.layers.empty())
+    throw DataError(path + ": none of its layers is in the network; is --model the right network?");
   const std::set<std::string> halves = set_kept(network, tensors, quantized, path);
   archive.kept = collect_kept(std::as_const(network), archive.layers);
   for (KeptTensor& kept : archive.kept) {
     if (halves.contains(kept.name)) compact_to_half(kept);
   }
-  archive.plan_json = nlohmann::json{{"imported_from", std::filesystem::path(path).filename().string()}}.dump();
+  archive.plan_json =
+      nlohmann::json{{"imported_from", std::filesystem::path(path).filename().string()}}.dump();
   return archive;
 }
 

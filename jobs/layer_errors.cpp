@@ -2,9 +2,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/sub.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/sub.h>
 
 #include <algorithm>
 

@@ -18,8 +18,9 @@ struct MemoryPlan {
 };
 
 /// Runs one zero image to find the frontier of an image (collective).
-[[nodiscard]] MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing, std::int64_t images,
-                                     std::int64_t micro_batch, int threads, const Communicator& communicator);
+[[nodiscard]] MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing,
+                                     std::int64_t images, std::int64_t micro_batch, int threads,
+                                     const Communicator& communicator);
 [[nodiscard]] nlohmann::json to_json(const MemoryPlan& plan);
 [[nodiscard]] std::string describe(const MemoryPlan& plan);
 

@@ -29,7 +29,8 @@ std::string script_path(const std::string& script) {
     const auto path = std::filesystem::path(folder) / script;
     if (std::filesystem::exists(path)) return path.string();
   }
-  throw MissingInputError("the script " + script + " is neither in " BITFALL_SOURCE_SCRIPTS " nor in " BITFALL_INSTALLED_SCRIPTS);
+  throw MissingInputError("the script " + script +
+                          " is neither in " BITFALL_SOURCE_SCRIPTS " nor in " BITFALL_INSTALLED_SCRIPTS);
 }
 
 std::string read_all(int descriptor) {

@@ -52,7 +52,8 @@ ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path);
 [[nodiscard]] bool looks_like_hdf5(std::string_view bytes);
 [[nodiscard]] ArchiveBytes archive_bytes(const std::filesystem::path& path);
 
-/// Stores a float32 tensor as fp16 (other types stay). Throws DataError naming the tensor when a value does not fit.
+/// Stores a float32 tensor as fp16 (other types stay). Throws DataError naming the tensor when a value does
+/// not fit.
 void compact_to_half(KeptTensor& tensor);
 
 }  // namespace bitfall

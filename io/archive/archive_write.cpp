@@ -34,7 +34,13 @@ void write_layers(hdf5::Writer& file, const Archive& archive) {
                {"metric", Type::text, 16},
                {"dimensions"},
                {"shape", Type::integer, layout::most_dimensions},
-               {"groups"}, {"d"}, {"k"}, {"code_bits"}, {"codes_offset"}, {"codes_bytes"}, {"codebook_offset"},
+               {"groups"},
+               {"d"},
+               {"k"},
+               {"code_bits"},
+               {"codes_offset"},
+               {"codes_bytes"},
+               {"codebook_offset"},
                {"codes_sha256", Type::bytes, 32},
                {"codebook_sha256", Type::bytes, 32}},
               static_cast<std::int64_t>(layers.size()));
@@ -68,8 +74,10 @@ void write_layers(hdf5::Writer& file, const Archive& archive) {
 
 void write_iterations(hdf5::Writer& file, const Archive& archive) {
   std::int64_t rows = 0;
-  for (const QuantizedLayer& layer : archive.layers) rows += static_cast<std::int64_t>(layer.iterations.size());
-  Table table(layout::iterations, {{"layer"}, {"objective", Type::real}, {"moved"}, {"refilled"}, {"seconds", Type::real}}, rows);
+  for (const QuantizedLayer& layer : archive.layers)
+    rows += static_cast<std::int64_t>(layer.iterations.size());
+  Table table(layout::iterations,
+              {{"layer"}, {"objective", Type::real}, {"moved"}, {"refilled"}, {"seconds", Type::real}}, rows);
   std::int64_t row = 0;
   for (std::size_t layer = 0; layer < archive.layers.size(); ++layer) {
     for (const KmeansIteration& iteration : archive.layers[layer].iterations) {
@@ -92,7 +100,8 @@ void write_kept(hdf5::Writer& file, const Archive& archive) {
                {"stored_dtype", Type::text, 16},
                {"dimensions"},
                {"shape", Type::integer, layout::most_dimensions},
-               {"offset"}, {"bytes"},
+               {"offset"},
+               {"bytes"},
                {"sha256", Type::bytes, 32}},
               static_cast<std::int64_t>(kept.size()));
   std::vector<std::uint8_t> data;
@@ -147,7 +156,8 @@ ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path) 
   file.sync();
   // What is on the disk is read back and checked before it gets its name.
   if (content_hash(read_archive(file.temporary_path())) != archive.content_sha256)
-    throw IoError("the archive '" + path.string() + "' reads back differently from what was written; check the disk");
+    throw IoError("the archive '" + path.string() +
+                  "' reads back differently from what was written; check the disk");
   const ArchiveBytes bytes = archive_bytes(file.temporary_path());
   file.commit();
   return bytes;

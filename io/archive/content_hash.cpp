@@ -9,8 +9,8 @@ namespace bitfall {
 
 namespace {
 
-/// Numbers as 8 little-endian bytes; texts, lists and bytes with their length before them: no two archives can feed the
-/// same stream.
+/// Numbers as 8 little-endian bytes; texts, lists and bytes with their length before them: no two archives
+/// can feed the same stream.
 class Stream {
  public:
   void add(std::int64_t value) {
@@ -44,7 +44,8 @@ void add_layer(Stream& stream, const QuantizedLayer& layer) {
   for (const std::int64_t value : {layer.groups, layer.d, layer.k}) stream.add(value);
   stream.add(to_string(layer.metric));
   stream.add(pack_codes(layer.codes, layer.code_bits()));
-  stream.add(std::span(reinterpret_cast<const std::uint8_t*>(layer.codebook.data()), layer.codebook.size() * 2));
+  stream.add(
+      std::span(reinterpret_cast<const std::uint8_t*>(layer.codebook.data()), layer.codebook.size() * 2));
   stream.add(static_cast<std::int64_t>(layer.iterations.size()));
   for (const KmeansIteration& iteration : layer.iterations) {
     stream.add(std::bit_cast<std::int64_t>(iteration.objective));

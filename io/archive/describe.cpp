@@ -65,19 +65,21 @@ std::string describe_table(const Archive& archive, const ArchiveBytes& bytes) {
   std::size_t width = 5;
   for (const QuantizedLayer& layer : archive.layers) width = std::max(width, layer.name.size());
   char line[512];
-  std::snprintf(line, sizeof line, "%-*s %-16s %5s %6s %9s %10s %10s %5s %12s\n", static_cast<int>(width), "layer", "shape",
-                "d", "k", "blocks", "codes B", "codebook B", "iter", "objective");
+  std::snprintf(line, sizeof line, "%-*s %-16s %5s %6s %9s %10s %10s %5s %12s\n", static_cast<int>(width),
+                "layer", "shape", "d", "k", "blocks", "codes B", "codebook B", "iter", "objective");
   std::string text = line;
   for (const QuantizedLayer& layer : archive.layers) {
-    std::snprintf(line, sizeof line, "%-*s %-16s %5lld %6lld %9zu %10lld %10zu %5zu %12.5g\n", static_cast<int>(width),
-                  layer.name.c_str(), shape_text(layer.weight_shape).c_str(), static_cast<long long>(layer.d),
-                  static_cast<long long>(layer.k), layer.codes.size(), static_cast<long long>(codes_bytes(layer)),
-                  layer.codebook.size() * 2, layer.iterations.size(),
+    std::snprintf(line, sizeof line, "%-*s %-16s %5lld %6lld %9zu %10lld %10zu %5zu %12.5g\n",
+                  static_cast<int>(width), layer.name.c_str(), shape_text(layer.weight_shape).c_str(),
+                  static_cast<long long>(layer.d), static_cast<long long>(layer.k), layer.codes.size(),
+                  static_cast<long long>(codes_bytes(layer)), layer.codebook.size() * 2,
+                  layer.iterations.size(),
                   layer.iterations.empty() ? 0.0 : layer.iterations.back().objective);
     text += line;
   }
   std::snprintf(line, sizeof line,
-                "%zu layers, %zu kept tensors; bytes: codes %lld, codebooks %lld, kept %lld, network %lld, provenance %lld, "
+                "%zu layers, %zu kept tensors; bytes: codes %lld, codebooks %lld, kept %lld, network %lld, "
+                "provenance %lld, "
                 "tables and HDF5 %lld, file %lld (%.3f MiB)\ncontent sha256 %s",
                 archive.layers.size(), archive.kept.size(), static_cast<long long>(bytes.codes),
                 static_cast<long long>(bytes.codebooks), static_cast<long long>(bytes.kept),

@@ -23,7 +23,9 @@ QuietErrors::QuietErrors() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
-QuietErrors::~QuietErrors() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
+QuietErrors::~QuietErrors() {
+  H5Eset_auto2(H5E_DEFAULT, function_, data_);
+}
 
 Datatype half_type() {
   Datatype type(H5Tcopy(H5T_IEEE_F32LE), "making the fp16 type");

@@ -37,7 +37,8 @@ Attribute open_attribute(hid_t object, const std::string& name) {
 
 void require_scalar(const Attribute& attribute, const std::string& name) {
   const Dataspace space(H5Aget_space(attribute.id()), "reading attribute '" + name + "'");
-  require(H5Sget_simple_extent_type(space.id()) == H5S_SCALAR, "attribute '" + name + "' is not a single value");
+  require(H5Sget_simple_extent_type(space.id()) == H5S_SCALAR,
+          "attribute '" + name + "' is not a single value");
 }
 
 std::string read_text_attribute(hid_t object, const std::string& name) {
@@ -68,8 +69,8 @@ void check_layout(const Dataset& dataset, const std::string& name, std::int64_t 
   for (int i = 0; i < filters; ++i) {
     unsigned flags = 0;
     std::size_t values = 0;
-    const H5Z_filter_t filter = H5Pget_filter2(creation.id(), static_cast<unsigned>(i), &flags, &values, nullptr, 0,
-                                               nullptr, nullptr);
+    const H5Z_filter_t filter = H5Pget_filter2(creation.id(), static_cast<unsigned>(i), &flags, &values,
+                                               nullptr, 0, nullptr, nullptr);
     require(filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_SHUFFLE || filter == H5Z_FILTER_FLETCHER32,
             "dataset '" + name + "' uses filter " + std::to_string(filter) + ", which archives don't use");
   }
@@ -81,14 +82,17 @@ void check_layout(const Dataset& dataset, const std::string& name, std::int64_t 
           "dataset '" + name + "' has chunks larger than itself");
 }
 
-bool same_type(hid_t one, hid_t other) { return H5Tequal(one, other) > 0; }
+bool same_type(hid_t one, hid_t other) {
+  return H5Tequal(one, other) > 0;
+}
 
 Column read_column(const Datatype& row, unsigned member, const std::string& table) {
   const std::string action = "reading the columns of '" + table + "'";
   const Datatype type(H5Tget_member_type(row.id(), member), action);
   char* name = H5Tget_member_name(row.id(), member);
   if (name == nullptr) fail(action);
-  Column column{name, Column::Type::integer, 1, static_cast<std::int64_t>(H5Tget_member_offset(row.id(), member))};
+  Column column{name, Column::Type::integer, 1,
+                static_cast<std::int64_t>(H5Tget_member_offset(row.id(), member))};
   H5free_memory(name);
 
   if (same_type(type.id(), H5T_STD_I64LE)) return column;
@@ -112,7 +116,9 @@ Column read_column(const Datatype& row, unsigned member, const std::string& tabl
 
 Reader::Reader(std::string_view image, std::int64_t budget) : file_(open_image(image)), budget_(budget) {}
 
-std::string Reader::text_attribute(const std::string& name) const { return read_text_attribute(file_.id(), name); }
+std::string Reader::text_attribute(const std::string& name) const {
+  return read_text_attribute(file_.id(), name);
+}
 
 std::int64_t Reader::integer_attribute(const std::string& name) const {
   const Attribute attribute = open_attribute(file_.id(), name);
@@ -125,7 +131,8 @@ std::int64_t Reader::integer_attribute(const std::string& name) const {
 }
 
 void Reader::spend(std::int64_t bytes, const std::string& on_what) {
-  require(bytes >= 0 && bytes <= budget_, on_what + " claims far more bytes than a file of this size can hold");
+  require(bytes >= 0 && bytes <= budget_,
+          on_what + " claims far more bytes than a file of this size can hold");
   budget_ -= bytes;
 }
 
@@ -138,7 +145,8 @@ Dataset Reader::open(const std::string& name) const {
   return {H5Dopen2(file_.id(), name.c_str(), H5P_DEFAULT), "opening dataset '" + name + "'"};
 }
 
-std::vector<std::uint8_t> Reader::read(const Dataset& dataset, const std::string& name, const Datatype& type) {
+std::vector<std::uint8_t> Reader::read(const Dataset& dataset, const std::string& name,
+                                       const Datatype& type) {
   const std::string action = "reading dataset '" + name + "'";
   const Dataspace space(H5Dget_space(dataset.id()), action);
   hsize_t count = 0;
@@ -152,7 +160,8 @@ std::vector<std::uint8_t> Reader::read(const Dataset& dataset, const std::string
   spend(bytes, "dataset '" + name + "'");
   check_layout(dataset, name, bytes, element_bytes);
   std::vector<std::uint8_t> data(static_cast<std::size_t>(bytes));
-  if (bytes > 0) checked(H5Dread(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), action);
+  if (bytes > 0)
+    checked(H5Dread(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), action);
   require(read_text_attribute(dataset.id(), "sha256") == to_hex(sha256(data)),
           "dataset '" + name + "' does not have the SHA-256 that stands beside it");
   return data;
@@ -182,7 +191,9 @@ std::vector<std::uint16_t> Reader::halves(const std::string& name) {
   return values<std::uint16_t>(name, half_type().id());
 }
 
-std::vector<float> Reader::floats(const std::string& name) { return values<float>(name, H5T_IEEE_F32LE); }
+std::vector<float> Reader::floats(const std::string& name) {
+  return values<float>(name, H5T_IEEE_F32LE);
+}
 
 Table Reader::table(const std::string& name) {
   const Dataset dataset = open(name);

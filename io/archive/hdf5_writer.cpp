@@ -23,9 +23,11 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) {
 File create_in_memory() {
   const PropertyList access(H5Pcreate(H5P_FILE_ACCESS), "preparing a file in memory");
   checked(H5Pset_fapl_core(access.id(), std::size_t{1} << 20, false), "preparing a file in memory");
-  // The oldest format: H5Fget_file_image clears flags in a newer superblock and leaves its checksum as it was, so that
-  // the image can't be opened again (seen with 1.10.8). The seal protects what HDF5's checksums would.
-  checked(H5Pset_libver_bounds(access.id(), H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST), "preparing a file in memory");
+  // The oldest format: H5Fget_file_image clears flags in a newer superblock and leaves its checksum as it
+  // was, so that the image can't be opened again (seen with 1.10.8). The seal protects what HDF5's checksums
+  // would.
+  checked(H5Pset_libver_bounds(access.id(), H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST),
+          "preparing a file in memory");
   const PropertyList creation(H5Pcreate(H5P_FILE_CREATE), "preparing a file in memory");
   // Times would make equal archives differ.
   checked(H5Pset_obj_track_times(creation.id(), false), "preparing a file in memory");
@@ -33,12 +35,15 @@ File create_in_memory() {
   return {H5Fcreate("bitfall-archive", H5F_ACC_TRUNC, creation.id(), access.id()), "making a file in memory"};
 }
 
-Dataspace scalar() { return {H5Screate(H5S_SCALAR), "making a scalar"}; }
+Dataspace scalar() {
+  return {H5Screate(H5S_SCALAR), "making a scalar"};
+}
 
 void write_attribute(hid_t object, const std::string& name, hid_t type, const void* value) {
   const Dataspace space = scalar();
   const std::string action = "writing attribute '" + name + "'";
-  const Attribute attribute(H5Acreate2(object, name.c_str(), type, space.id(), H5P_DEFAULT, H5P_DEFAULT), action);
+  const Attribute attribute(H5Acreate2(object, name.c_str(), type, space.id(), H5P_DEFAULT, H5P_DEFAULT),
+                            action);
   checked(H5Awrite(attribute.id(), type, value), action);
 }
 
@@ -62,10 +67,14 @@ Datatype array_of(hid_t base, std::int64_t width) {
 
 Datatype type_of(const Column& column) {
   switch (column.type) {
-    case Column::Type::text: return text_type(column.width);
-    case Column::Type::bytes: return array_of(H5T_STD_U8LE, column.width);
-    case Column::Type::real: return {H5Tcopy(H5T_IEEE_F64LE), "making a column type"};
-    case Column::Type::integer: break;
+    case Column::Type::text:
+      return text_type(column.width);
+    case Column::Type::bytes:
+      return array_of(H5T_STD_U8LE, column.width);
+    case Column::Type::real:
+      return {H5Tcopy(H5T_IEEE_F64LE), "making a column type"};
+    case Column::Type::integer:
+      break;
   }
   if (column.width == 1) return {H5Tcopy(H5T_STD_I64LE), "making a column type"};
   return array_of(H5T_STD_I64LE, column.width);
@@ -83,7 +92,9 @@ void Writer::attribute(const std::string& name, std::int64_t value) {
   write_attribute(file_.id(), name, H5T_STD_I64LE, &value);
 }
 
-void Writer::dataset(const std::string& name, std::string_view bytes) { dataset(name, bytes_of(bytes)); }
+void Writer::dataset(const std::string& name, std::string_view bytes) {
+  dataset(name, bytes_of(bytes));
+}
 
 void Writer::dataset(const std::string& name, std::span<const std::uint8_t> bytes) {
   write(name, H5T_STD_U8LE, static_cast<std::int64_t>(bytes.size()), bytes);
@@ -100,14 +111,17 @@ void Writer::half_dataset(const std::string& name, std::span<const std::uint16_t
 }
 
 void Writer::dataset(const Table& table) {
-  const Datatype type(H5Tcreate(H5T_COMPOUND, static_cast<std::size_t>(table.row_bytes())), "making a row type");
+  const Datatype type(H5Tcreate(H5T_COMPOUND, static_cast<std::size_t>(table.row_bytes())),
+                      "making a row type");
   for (const Column& column : table.columns())
-    checked(H5Tinsert(type.id(), column.name.c_str(), static_cast<std::size_t>(column.offset), type_of(column).id()),
+    checked(H5Tinsert(type.id(), column.name.c_str(), static_cast<std::size_t>(column.offset),
+                      type_of(column).id()),
             "making column '" + column.name + "'");
   write(table.name(), type.id(), table.rows(), table.data());
 }
 
-void Writer::write(const std::string& name, hid_t type, std::int64_t count, std::span<const std::uint8_t> bytes) {
+void Writer::write(const std::string& name, hid_t type, std::int64_t count,
+                   std::span<const std::uint8_t> bytes) {
   const std::string action = "writing dataset '" + name + "'";
   const PropertyList creation(H5Pcreate(H5P_DATASET_CREATE), action);
   checked(H5Pset_obj_track_times(creation.id(), false), action);
@@ -123,7 +137,8 @@ void Writer::write(const std::string& name, hid_t type, std::int64_t count, std:
   const auto size = static_cast<hsize_t>(count);
   const Dataspace space(H5Screate_simple(1, &size, nullptr), action);
   const Dataset dataset(
-      H5Dcreate2(file_.id(), name.c_str(), type, space.id(), H5P_DEFAULT, creation.id(), H5P_DEFAULT), action);
+      H5Dcreate2(file_.id(), name.c_str(), type, space.id(), H5P_DEFAULT, creation.id(), H5P_DEFAULT),
+      action);
   if (count > 0) checked(H5Dwrite(dataset.id(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), action);
   write_attribute(dataset.id(), "sha256", to_hex(sha256(bytes)));
   declared_bytes_ += static_cast<std::int64_t>(bytes.size());

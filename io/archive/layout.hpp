@@ -20,6 +20,7 @@ constexpr const char* kept_data = "kept_data";
 constexpr const char* plan = "plan";
 constexpr const char* model = "model";
 constexpr const char* provenance = "provenance";
-constexpr std::array<const char*, 9> datasets = {layers, codes, codebooks, iterations, kept, kept_data, plan, model, provenance};
+constexpr std::array<const char*, 9> datasets = {layers,    codes, codebooks, iterations, kept,
+                                                 kept_data, plan,  model,     provenance};
 
 }  // namespace bitfall::layout

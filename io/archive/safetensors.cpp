@@ -19,12 +19,19 @@ struct Name {
   const char* theirs;
   std::int64_t bytes;
 };
-constexpr std::array<Name, 9> names = {{{"float32", "F32", 4},   {"float16", "F16", 2}, {"bfloat16", "BF16", 2},
-                                        {"float64", "F64", 8},   {"int64", "I64", 8},   {"int32", "I32", 4},
-                                        {"int8", "I8", 1},       {"uint8", "U8", 1},    {"bool", "BOOL", 1}}};
+constexpr std::array<Name, 9> names = {{{"float32", "F32", 4},
+                                        {"float16", "F16", 2},
+                                        {"bfloat16", "BF16", 2},
+                                        {"float64", "F64", 8},
+                                        {"int64", "I64", 8},
+                                        {"int32", "I32", 4},
+                                        {"int8", "I8", 1},
+                                        {"uint8", "U8", 1},
+                                        {"bool", "BOOL", 1}}};
 
 const Name& find_name(const std::string& text, const char* Name::*which) {
-  const auto found = std::find_if(names.begin(), names.end(), [&](const Name& name) { return text == name.*which; });
+  const auto found =
+      std::find_if(names.begin(), names.end(), [&](const Name& name) { return text == name.*which; });
   if (found == names.end()) throw DataError("unknown element type '" + text + "'");
   return *found;
 }
@@ -34,10 +41,12 @@ KeptTensor read_tensor(const std::string& name, const nlohmann::json& entry, std
   KeptTensor tensor{name, type.ours, entry.at("shape").get<std::vector<std::int64_t>>(), type.ours, {}};
   const auto range = entry.at("data_offsets").get<std::array<std::int64_t, 2>>();
   const auto size = static_cast<std::int64_t>(data.size());
-  if (range[0] < 0 || range[1] < range[0] || range[1] > size) throw DataError("tensor '" + name + "' lies outside of the file");
+  if (range[0] < 0 || range[1] < range[0] || range[1] > size)
+    throw DataError("tensor '" + name + "' lies outside of the file");
   std::int64_t bytes = type.bytes;
   for (const std::int64_t extent : tensor.shape) {
-    if (extent < 0 || (extent > 0 && bytes > size / extent)) throw DataError("tensor '" + name + "' has an impossible shape");
+    if (extent < 0 || (extent > 0 && bytes > size / extent))
+      throw DataError("tensor '" + name + "' has an impossible shape");
     bytes *= extent;
   }
   if (bytes != range[1] - range[0]) throw DataError("tensor '" + name + "' has another size than its shape");
@@ -62,7 +71,8 @@ SafetensorsFile parse(std::string_view bytes) {
       order.emplace_back(entry.at("data_offsets").at(0).get<std::int64_t>(), read_tensor(name, entry, data));
     }
   }
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto& [offset, tensor] : order) file.tensors.push_back(std::move(tensor));
   return file;
 }

@@ -1,5 +1,6 @@
 #pragma once
-/// The safetensors format: 8 bytes of header length, a JSON header, raw tensors (huggingface/safetensors, README).
+/// The safetensors format: 8 bytes of header length, a JSON header, raw tensors (huggingface/safetensors,
+/// README).
 #include <map>
 #include <string>
 #include <vector>

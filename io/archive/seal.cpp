@@ -24,7 +24,8 @@ std::string make_seal(std::string_view image) {
 }
 
 std::string_view unseal(std::string_view bytes, const std::string& source) {
-  if (!looks_like_hdf5(bytes)) throw DataError(source + " is not a bitfall archive: it does not start as HDF5 does");
+  if (!looks_like_hdf5(bytes))
+    throw DataError(source + " is not a bitfall archive: it does not start as HDF5 does");
   if (bytes.size() < static_cast<std::size_t>(seal_bytes) ||
       !bytes.substr(bytes.size() - static_cast<std::size_t>(seal_bytes)).starts_with(seal_magic)) {
     throw DataError(source +
@@ -33,12 +34,17 @@ std::string_view unseal(std::string_view bytes, const std::string& source) {
   }
   const std::size_t length = bytes.size() - static_cast<std::size_t>(seal_bytes);
   if (make_seal(bytes.substr(0, length)) != bytes.substr(length))
-    throw DataError(source + " is damaged: its bytes do not have the SHA-256 of its seal; make or copy it again");
+    throw DataError(source +
+                    " is damaged: its bytes do not have the SHA-256 of its seal; make or copy it again");
   return bytes.substr(0, length);
 }
 
-bool looks_like_hdf5(std::string_view bytes) { return bytes.starts_with(std::string_view{"\x89HDF\r\n\x1a\n", 8}); }
+bool looks_like_hdf5(std::string_view bytes) {
+  return bytes.starts_with(std::string_view{"\x89HDF\r\n\x1a\n", 8});
+}
 
-bool is_hdf5(const std::filesystem::path& path) { return looks_like_hdf5(read_part(path, 0, 8)); }
+bool is_hdf5(const std::filesystem::path& path) {
+  return looks_like_hdf5(read_part(path, 0, 8));
+}
 
 }  // namespace bitfall

@@ -14,8 +14,8 @@ constexpr std::int64_t seal_bytes = 48;
 /// The 48 bytes that seal `image`.
 [[nodiscard]] std::string make_seal(std::string_view image);
 
-/// The sealed part of a file's bytes. Throws DataError that begins with `source` when they are not HDF5, have no
-/// seal, or another content than was sealed.
+/// The sealed part of a file's bytes. Throws DataError that begins with `source` when they are not HDF5, have
+/// no seal, or another content than was sealed.
 [[nodiscard]] std::string_view unseal(std::string_view bytes, const std::string& source);
 
 }  // namespace bitfall

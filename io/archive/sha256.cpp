@@ -16,7 +16,9 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
   BITFALL_ASSERT(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) == 1, "OpenSSL has no SHA-256");
 }
 
-Sha256::~Sha256() { EVP_MD_CTX_free(context_); }
+Sha256::~Sha256() {
+  EVP_MD_CTX_free(context_);
+}
 
 void Sha256::add(std::string_view bytes) {
   BITFALL_ASSERT(EVP_DigestUpdate(context_, bytes.data(), bytes.size()) == 1, "OpenSSL");

@@ -49,7 +49,8 @@ const Column& Table::find(std::string_view column, Column::Type type) const {
       std::find_if(columns_.begin(), columns_.end(), [&](const Column& c) { return c.name == column; });
   if (found == columns_.end()) throw DataError(name_ + " has no column '" + std::string(column) + "'");
   if (found->type != type)
-    throw DataError("column '" + std::string(column) + "' of " + name_ + " has another type than docs/format.md says");
+    throw DataError("column '" + std::string(column) + "' of " + name_ +
+                    " has another type than docs/format.md says");
   return *found;
 }
 
@@ -96,7 +97,8 @@ double Table::real(std::int64_t row, std::string_view column) const {
 
 std::string Table::text(std::int64_t row, std::string_view column) const {
   const Column& cell = find(column, Column::Type::text);
-  std::string text(reinterpret_cast<const char*>(&data_[place(row, cell)]), static_cast<std::size_t>(cell.width));
+  std::string text(reinterpret_cast<const char*>(&data_[place(row, cell)]),
+                   static_cast<std::size_t>(cell.width));
   text.erase(std::find_if(text.rbegin(), text.rend(), [](char c) { return c != '\0'; }).base(), text.end());
   if (text.find('\0') != std::string::npos)
     throw DataError("a text of column '" + cell.name + "' of " + name_ + " has a zero byte inside");
@@ -109,8 +111,8 @@ std::vector<std::int64_t> Table::list(std::int64_t row, std::string_view column,
   std::memcpy(values.data(), &data_[place(row, cell)], values.size() * sizeof(std::int64_t));
   if (count < 0 || count > cell.width ||
       std::any_of(values.begin() + count, values.end(), [](std::int64_t value) { return value != 0; }))
-    throw DataError("row " + std::to_string(row) + " of " + name_ + " has another number of values in column '" +
-                    cell.name + "' than it says");
+    throw DataError("row " + std::to_string(row) + " of " + name_ +
+                    " has another number of values in column '" + cell.name + "' than it says");
   values.resize(static_cast<std::size_t>(count));
   return values;
 }

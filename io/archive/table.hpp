@@ -32,7 +32,8 @@ class Table {
   /// `rows` rows of zeros with packed columns.
   Table(std::string name, std::vector<Column> columns, std::int64_t rows);
   /// Rows as they were read; the columns have their offsets.
-  Table(std::string name, std::vector<Column> columns, std::int64_t row_bytes, std::vector<std::uint8_t> data);
+  Table(std::string name, std::vector<Column> columns, std::int64_t row_bytes,
+        std::vector<std::uint8_t> data);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::vector<Column>& columns() const { return columns_; }

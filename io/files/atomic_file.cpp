@@ -22,14 +22,20 @@ namespace fs = std::filesystem;
 /// What the user can do about it, for the reasons that batch jobs meet.
 std::string_view advice(int error) {
   switch (error) {
-    case ENOSPC: return "; free some space or choose another folder";
-    case EDQUOT: return "; free some of your quota or choose another folder";
-    case EFBIG: return "; raise the file size limit (ulimit -f)";
+    case ENOSPC:
+      return "; free some space or choose another folder";
+    case EDQUOT:
+      return "; free some of your quota or choose another folder";
+    case EFBIG:
+      return "; raise the file size limit (ulimit -f)";
     case EACCES:
     case EPERM:
-    case EROFS: return "; choose a folder that you may write to";
-    case ENOENT: return "; create the folder first";
-    default: return "";
+    case EROFS:
+      return "; choose a folder that you may write to";
+    case ENOENT:
+      return "; create the folder first";
+    default:
+      return "";
   }
 }
 

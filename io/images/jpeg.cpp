@@ -50,8 +50,8 @@ bool is_harmless_warning(tjhandle handle, std::span<const std::uint8_t> bytes) {
   throw DataError(name + ": not a usable JPEG (" + why + "); replace or remove it");
 }
 
-/// Pillow's Convert.c (cmyk2rgb): red = W - round(C * W / 255) with W = 255 - K, in 8-bit integers. The samples
-/// come inverted, as Adobe stores them.
+/// Pillow's Convert.c (cmyk2rgb): red = W - round(C * W / 255) with W = 255 - K, in 8-bit integers. The
+/// samples come inverted, as Adobe stores them.
 void inverted_cmyk_to_rgb(std::span<const std::uint8_t> cmyk, std::span<std::uint8_t> rgb) {
   for (std::size_t i = 0, count = rgb.size() / 3; i < count; ++i) {
     const int white = cmyk[4 * i + 3];  // 255 - K, because K is stored inverted
@@ -96,10 +96,9 @@ Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name) 
   std::vector<std::uint8_t> cmyk(is_cmyk ? static_cast<std::size_t>(pixels) * 4 : 0);
 
   tjhandle handle = decompressor();
-  const int status =
-      tjDecompress2(handle, bytes.data(), bytes.size(), is_cmyk ? cmyk.data() : image.pixels.data(),
-                    header.width, 0, header.height, is_cmyk ? TJPF_CMYK : TJPF_RGB,
-                    TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS);
+  const int status = tjDecompress2(
+      handle, bytes.data(), bytes.size(), is_cmyk ? cmyk.data() : image.pixels.data(), header.width, 0,
+      header.height, is_cmyk ? TJPF_CMYK : TJPF_RGB, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS);
   if (status != 0 && !is_harmless_warning(handle, bytes)) throw_bad_jpeg(name, tjGetErrorStr2(handle));
   if (is_cmyk) inverted_cmyk_to_rgb(cmyk, image.pixels);
   return image;

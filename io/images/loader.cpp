@@ -10,8 +10,8 @@
 
 namespace bitfall {
 
-/// Threads take batches in order; finished ones wait in `ready` until next() asks for them. At most `prefetch` batches are
-/// ahead of the consumer, so memory stays bounded.
+/// Threads take batches in order; finished ones wait in `ready` until next() asks for them. At most
+/// `prefetch` batches are ahead of the consumer, so memory stays bounded.
 struct BatchLoader::Impl {
   const ShardSet& shards;
   Preprocessing preprocessing;
@@ -30,7 +30,8 @@ struct BatchLoader::Impl {
   bool stop = false;
   std::vector<std::jthread> threads;
 
-  Impl(const ShardSet& set, Preprocessing how, std::vector<std::vector<std::int64_t>> list, int count, int ahead)
+  Impl(const ShardSet& set, Preprocessing how, std::vector<std::vector<std::int64_t>> list, int count,
+       int ahead)
       : shards(set),
         preprocessing(std::move(how)),
         batches(std::move(list)),
@@ -79,12 +80,14 @@ struct BatchLoader::Impl {
     for (std::int64_t i = 0; i < batch.count; ++i) {
       const std::int64_t index = indices[static_cast<std::size_t>(i)];
       const Sample& sample = shards.samples().at(static_cast<std::size_t>(index));
-      const std::string name = shards.paths().at(static_cast<std::size_t>(sample.shard)).string() + ": " + sample.key + ".jpg";
+      const std::string name =
+          shards.paths().at(static_cast<std::size_t>(sample.shard)).string() + ": " + sample.key + ".jpg";
       batch.labels.push_back(sample.label);
       const Image image = decode_jpeg(shards.read(index), name);
       try {
         preprocess(image, preprocessing,
-                   std::span(batch.pixels).subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
+                   std::span(batch.pixels)
+                       .subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
       } catch (const DataError& error) {
         throw DataError(name + ": " + error.what());
       }
@@ -107,9 +110,12 @@ struct BatchLoader::Impl {
 
 BatchLoader::BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
                          std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch)
-    : impl_(std::make_unique<Impl>(shards, std::move(preprocessing), std::move(batches), threads, prefetch)) {}
+    : impl_(std::make_unique<Impl>(shards, std::move(preprocessing), std::move(batches), threads, prefetch)) {
+}
 BatchLoader::~BatchLoader() = default;
 
-bool BatchLoader::next(Batch& batch) { return impl_->next(batch); }
+bool BatchLoader::next(Batch& batch) {
+  return impl_->next(batch);
+}
 
 }  // namespace bitfall

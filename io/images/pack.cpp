@@ -36,7 +36,8 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, bool folders) {
 
 bool has_jpeg_name(const fs::path& file) {
   std::string extension = file.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return extension == ".jpg" || extension == ".jpeg";
 }
 
@@ -65,7 +66,8 @@ class TarWriter {
     check(archive_write_open(writer_.get(), &bytes_, nullptr, append, nullptr));
   }
   void add(const std::string& name, const void* data, std::size_t size) {
-    const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(), archive_entry_free);
+    const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(),
+                                                                         archive_entry_free);
     archive_entry_set_pathname(entry.get(), name.c_str());
     archive_entry_set_size(entry.get(), static_cast<la_int64_t>(size));
     archive_entry_set_filetype(entry.get(), AE_IFREG);
@@ -85,7 +87,8 @@ class TarWriter {
     return static_cast<la_ssize_t>(size);
   }
   void check(int status) {
-    if (status != ARCHIVE_OK) throw InternalError(std::string("writing a tar: ") + archive_error_string(writer_.get()));
+    if (status != ARCHIVE_OK)
+      throw InternalError(std::string("writing a tar: ") + archive_error_string(writer_.get()));
   }
 
   std::string bytes_;
@@ -103,7 +106,8 @@ void write_whole(const fs::path& path, const std::string& bytes) {
 
 PackPlan plan_pack(const PackParameters& parameters) {
   if (!fs::is_directory(parameters.folder)) {
-    throw MissingInputError("the image folder '" + parameters.folder.string() + "' does not exist or is no folder");
+    throw MissingInputError("the image folder '" + parameters.folder.string() +
+                            "' does not exist or is no folder");
   }
   PackPlan plan;
   std::vector<PackPlan::Entry> entries;

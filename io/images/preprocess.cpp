@@ -33,7 +33,8 @@ std::array<float, 3> three_numbers(const toml::node& node, const std::string& pa
 
 std::int64_t integer(const toml::node& node, const std::string& path, const std::string& key) {
   const auto value = node.value_exact<std::int64_t>();
-  if (!value || *value < 0 || *value > 65500) throw ConfigError(path + ": " + key + " must be an integer from 0 to 65500");
+  if (!value || *value < 0 || *value > 65500)
+    throw ConfigError(path + ": " + key + " must be an integer from 0 to 65500");
   return *value;
 }
 
@@ -42,19 +43,26 @@ Preprocessing from_file(const std::string& path) {
   try {
     table = toml::parse_file(path);
   } catch (const toml::parse_error& error) {
-    throw ConfigError(path + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()));
+    throw ConfigError(path + ":" + std::to_string(error.source().begin.line) + ": " +
+                      std::string(error.description()));
   }
   Preprocessing result = preset(table["base"].value_or(std::string("imagenet")));
   result.name = path;
   for (const auto& [name, node] : table) {
     const std::string key(name.str());
     if (key == "base") continue;
-    if (key == "resize") result.resize = integer(node, path, key);
-    else if (key == "crop") result.crop = integer(node, path, key);
-    else if (key == "channels") result.channels = integer(node, path, key);
-    else if (key == "mean") result.mean = three_numbers(node, path, key);
-    else if (key == "std") result.std = three_numbers(node, path, key);
-    else throw ConfigError(path + ": unknown key '" + key + "'; known: base, resize, crop, channels, mean, std");
+    if (key == "resize")
+      result.resize = integer(node, path, key);
+    else if (key == "crop")
+      result.crop = integer(node, path, key);
+    else if (key == "channels")
+      result.channels = integer(node, path, key);
+    else if (key == "mean")
+      result.mean = three_numbers(node, path, key);
+    else if (key == "std")
+      result.std = three_numbers(node, path, key);
+    else
+      throw ConfigError(path + ": unknown key '" + key + "'; known: base, resize, crop, channels, mean, std");
   }
   if (result.crop < 1) throw ConfigError(path + ": crop must be at least 1");
   if (result.channels != 1 && result.channels != 3) throw ConfigError(path + ": channels must be 1 or 3");
@@ -95,13 +103,15 @@ void preprocess(const Image& image, const Preprocessing& preprocessing, std::spa
   const std::int64_t crop = preprocessing.crop;
   if (width < crop || height < crop) {
     throw DataError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
-                    " pixels is smaller than the crop of " + std::to_string(crop) + "; choose another --preprocess");
+                    " pixels is smaller than the crop of " + std::to_string(crop) +
+                    "; choose another --preprocess");
   }
   // Exact: /255 and the normalisation are single-precision operations, in torchvision's order.
   const std::int64_t left = crop_offset(width, crop), top = crop_offset(height, crop);
   const Image cut = resize_bilinear_window(image, width, height, Window{left, top, left + crop, top + crop});
   const std::int64_t pixels = crop * crop;
-  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels, "size of an input");
+  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
+                 "size of an input");
   for (std::int64_t c = 0; c < preprocessing.channels; ++c) {
     const auto channel = static_cast<std::size_t>(c);
     float table[256];

@@ -25,7 +25,9 @@ struct Taps {
   [[nodiscard]] const std::int32_t* of(std::int64_t i) const { return weights.data() + i * most; }
 };
 
-double triangle(double x) { return std::max(0.0, 1.0 - std::abs(x)); }
+double triangle(double x) {
+  return std::max(0.0, 1.0 - std::abs(x));
+}
 
 /// Output pixels [begin, end) of an axis that goes from `in` to `out` pixels. The arithmetic is Pillow's
 /// (precompute_coeffs, normalize_coeffs_8bpc) to the last operation: centre (i + 0.5) * in/out, support
@@ -92,8 +94,8 @@ Image shrink_rows(const Image& image, const Taps& taps, std::int64_t top, std::i
   return out;
 }
 
-/// out[y] = (half + sum_t weight[y][t] * in[first[y] - top + t]) >> 22, whole rows at once. Row 0 of `image` is
-/// row `top` of the full input.
+/// out[y] = (half + sum_t weight[y][t] * in[first[y] - top + t]) >> 22, whole rows at once. Row 0 of `image`
+/// is row `top` of the full input.
 Image shrink_columns(const Image& image, const Taps& taps, std::int64_t top) {
   const auto height = static_cast<std::int64_t>(taps.first.size());
   const std::int64_t stride = image.width * 3;
@@ -134,8 +136,8 @@ Image resize_bilinear_window(const Image& image, std::int64_t width, std::int64_
                      static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * 3,
                  "an RGB image");
   BITFALL_ASSERT(width > 0 && height > 0, "a size");
-  BITFALL_ASSERT(0 <= window.left && window.left < window.right && window.right <= width &&
-                     0 <= window.top && window.top < window.bottom && window.bottom <= height,
+  BITFALL_ASSERT(0 <= window.left && window.left < window.right && window.right <= width && 0 <= window.top &&
+                     window.top < window.bottom && window.bottom <= height,
                  "a window inside the resized image");
   // Pillow leaves out a pass that would keep the size.
   const bool keeps_height = height == image.height;
@@ -143,10 +145,10 @@ Image resize_bilinear_window(const Image& image, std::int64_t width, std::int64_
   const std::int64_t top = keeps_height ? window.top : columns.first.front();
   const std::int64_t bottom = keeps_height ? window.bottom : columns.first.back() + columns.count.back();
 
-  Image narrow = width == image.width
-                     ? cut(image, {window.left, top, window.right, bottom})
-                     : shrink_rows(image, make_taps(image.width, width, window.left, window.right), top,
-                                   bottom);
+  Image narrow =
+      width == image.width
+          ? cut(image, {window.left, top, window.right, bottom})
+          : shrink_rows(image, make_taps(image.width, width, window.left, window.right), top, bottom);
   return keeps_height ? narrow : shrink_columns(narrow, columns, top);
 }
 

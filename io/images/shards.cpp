@@ -26,8 +26,10 @@ constexpr std::int64_t block = 512;  ///< of a tar
 /// An open shard.
 class File {
  public:
-  explicit File(const std::filesystem::path& path) : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (descriptor_ < 0) throw MissingInputError("cannot open the shard " + path.string() + ": " + std::strerror(errno));
+  explicit File(const std::filesystem::path& path)
+      : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0)
+      throw MissingInputError("cannot open the shard " + path.string() + ": " + std::strerror(errno));
     struct stat status {};
     if (fstat(descriptor_, &status) == 0) bytes_ = status.st_size;
   }
@@ -39,10 +41,12 @@ class File {
     std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count));
     std::int64_t done = 0;
     while (done < count) {
-      const ssize_t got = pread(descriptor_, bytes.data() + done, static_cast<std::size_t>(count - done), offset + done);
+      const ssize_t got =
+          pread(descriptor_, bytes.data() + done, static_cast<std::size_t>(count - done), offset + done);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) {
-        throw DataError(path_.string() + ": " + (got == 0 ? "the file ends early (truncated?)" : std::strerror(errno)));
+        throw DataError(path_.string() + ": " +
+                        (got == 0 ? "the file ends early (truncated?)" : std::strerror(errno)));
       }
       done += got;
     }
@@ -63,8 +67,8 @@ struct Member {
   std::int64_t offset = 0, bytes = 0;
 };
 
-/// Where the data of the entry whose headers begin at `position` lie: after the extended headers (pax x and g, GNU L and K),
-/// each with its own data, and the entry's own header.
+/// Where the data of the entry whose headers begin at `position` lie: after the extended headers (pax x and
+/// g, GNU L and K), each with its own data, and the entry's own header.
 std::int64_t data_offset(const File& file, std::int64_t position) {
   for (;;) {
     const auto header = file.read(position, block);
@@ -101,13 +105,15 @@ std::vector<Member> list_members(const File& file) {
     const std::string name = text == nullptr ? "" : text;
     const auto type = archive_entry_filetype(entry);
     if (type == AE_IFDIR) continue;
-    if (type != AE_IFREG || archive_entry_hardlink(entry) != nullptr) throw wrong("'" + name + "' is a link or a device");
+    if (type != AE_IFREG || archive_entry_hardlink(entry) != nullptr)
+      throw wrong("'" + name + "' is a link or a device");
     if (name.empty() || name.front() == '/' || ("/" + name + "/").find("/../") != std::string::npos) {
       throw wrong("'" + name + "' is an absolute path or leads out of the shard");
     }
     const std::int64_t offset = data_offset(file, archive_read_header_position(reader.get()));
     const std::int64_t bytes = archive_entry_size(entry);
-    if (bytes < 0 || offset + bytes > file.bytes()) throw wrong("'" + name + "' reaches beyond the end (truncated?)");
+    if (bytes < 0 || offset + bytes > file.bytes())
+      throw wrong("'" + name + "' reaches beyond the end (truncated?)");
     members.push_back({name, offset, bytes});
   }
 }
@@ -129,7 +135,8 @@ std::int32_t read_label(const File& file, const Member& member, const std::strin
   while (last > first && (last[-1] == '\n' || last[-1] == '\r' || last[-1] == ' ')) --last;
   std::int32_t label = -1;
   const auto [end, error] = std::from_chars(first, last, label);
-  if (error != std::errc() || end != last || label < 0) throw DataError(where + " is not a class number (0, 1, ...)");
+  if (error != std::errc() || end != last || label < 0)
+    throw DataError(where + " is not a class number (0, 1, ...)");
   return label;
 }
 
@@ -175,11 +182,13 @@ ShardSet ShardSet::open(const std::string& pattern) {
     for (std::size_t i = 0; i < matches.gl_pathc; ++i) set.paths_.emplace_back(matches.gl_pathv[i]);
   }
   globfree(&matches);
-  if (set.paths_.empty()) throw MissingInputError("no shard matches '" + pattern + "' (quote the pattern in the shell)");
+  if (set.paths_.empty())
+    throw MissingInputError("no shard matches '" + pattern + "' (quote the pattern in the shell)");
   std::sort(set.paths_.begin(), set.paths_.end());
   for (const auto& path : set.paths_) {
     set.files_->open.push_back(std::make_unique<File>(path));
-    auto samples = index_shard(*set.files_->open.back(), static_cast<std::int32_t>(set.files_->open.size() - 1));
+    auto samples =
+        index_shard(*set.files_->open.back(), static_cast<std::int32_t>(set.files_->open.size() - 1));
     std::move(samples.begin(), samples.end(), std::back_inserter(set.samples_));
   }
   return set;
@@ -194,7 +203,8 @@ std::string ShardSet::fingerprint() const {
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   BITFALL_ASSERT(context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1, "SHA-256");
   for (const Sample& sample : samples_) {
-    const std::string line = sample.key + '\0' + std::to_string(sample.label) + ' ' + std::to_string(sample.bytes) + '\n';
+    const std::string line =
+        sample.key + '\0' + std::to_string(sample.label) + ' ' + std::to_string(sample.bytes) + '\n';
     EVP_DigestUpdate(context.get(), line.data(), line.size());
   }
   std::array<unsigned char, 32> digest{};

@@ -14,7 +14,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr std::int64_t lane_count = 8;
 
 template <int power>
-double lane_sums(const float *values, std::int64_t length, double center) {
+double lane_sums(const float* values, std::int64_t length, double center) {
   const hn::CappedTag<double, lane_count> wide;
   const hn::Rebind<float, decltype(wide)> narrow;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(wide));
@@ -24,10 +24,8 @@ double lane_sums(const float *values, std::int64_t length, double center) {
   for (std::int64_t sub = 0; sub < lane_count; sub += lanes) {
     auto sum = hn::Zero(wide);
     for (std::int64_t i = sub; i < whole; i += lane_count) {
-      const auto difference =
-          hn::Sub(hn::PromoteTo(wide, hn::LoadU(narrow, values + i)), middle);
-      sum = power == 2 ? hn::MulAdd(difference, difference, sum)
-                       : hn::Add(sum, difference);
+      const auto difference = hn::Sub(hn::PromoteTo(wide, hn::LoadU(narrow, values + i)), middle);
+      sum = power == 2 ? hn::MulAdd(difference, difference, sum) : hn::Add(sum, difference);
     }
     hn::StoreU(sum, wide, sums + sub);
   }
@@ -36,18 +34,15 @@ double lane_sums(const float *values, std::int64_t length, double center) {
     const double difference = static_cast<double>(values[i]) - center;
     total += power == 2 ? difference * difference : difference;
   }
-  for (const double sum : sums)
-    total += sum;
+  for (const double sum : sums) total += sum;
   return total;
 }
 
-double centered(const float *values, std::int64_t length, double center,
-                int power) {
-  return power == 2 ? lane_sums<2>(values, length, center)
-                    : lane_sums<1>(values, length, center);
+double centered(const float* values, std::int64_t length, double center, int power) {
+  return power == 2 ? lane_sums<2>(values, length, center) : lane_sums<1>(values, length, center);
 }
 
-} // namespace bitfall::HWY_NAMESPACE
+}  // namespace bitfall::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
@@ -56,12 +51,11 @@ namespace {
 
 HWY_EXPORT(centered);
 
-} // namespace
+}  // namespace
 
-double centered_sum(const float *values, std::int64_t length, double center,
-                    int power) {
+double centered_sum(const float* values, std::int64_t length, double center, int power) {
   return HWY_DYNAMIC_DISPATCH(centered)(values, length, center, power);
 }
 
-} // namespace bitfall
-#endif // HWY_ONCE
+}  // namespace bitfall
+#endif  // HWY_ONCE

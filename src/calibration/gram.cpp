@@ -14,86 +14,74 @@
 namespace bitfall {
 namespace {
 
-std::string shape_text(const at::Tensor &tensor) {
+std::string shape_text(const at::Tensor& tensor) {
   std::string text;
-  for (const std::int64_t size : tensor.sizes())
-    text += (text.empty() ? "[" : ", ") + std::to_string(size);
+  for (const std::int64_t size : tensor.sizes()) text += (text.empty() ? "[" : ", ") + std::to_string(size);
   return (text.empty() ? "[" : text) + "]";
 }
 
-[[noreturn]] void refuse_input(const Layer &layer, const at::Tensor &input) {
-  throw DataError("layer '" + layer.name + "' got an input of shape " +
-                  shape_text(input) + ", which does not fit its weight");
+[[noreturn]] void refuse_input(const Layer& layer, const at::Tensor& input) {
+  throw DataError("layer '" + layer.name + "' got an input of shape " + shape_text(input) +
+                  ", which does not fit its weight");
 }
 
 /// The layer's window over `input`, a [N, C, H, W] tensor.
-WindowShape window_shape(const Layer &layer, const at::Tensor &input) {
+WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
   if (layer.weight_shape.size() != 4 || layer.transposed) {
-    throw DataError(
-        "layer '" + layer.name +
-        "': Gram matrices exist for 2-d convolutions and linear layers");
+    throw DataError("layer '" + layer.name + "': Gram matrices exist for 2-d convolutions and linear layers");
   }
   WindowShape shape;
   shape.channels = layer.weight_shape[1];
-  if (input.dim() != 4 || input.size(1) != shape.channels * layer.groups)
-    refuse_input(layer, input);
+  if (input.dim() != 4 || input.size(1) != shape.channels * layer.groups) refuse_input(layer, input);
   for (std::size_t axis = 0; axis < 2; ++axis) {
     shape.input[axis] = input.size(static_cast<std::int64_t>(axis) + 2);
     shape.kernel[axis] = layer.weight_shape[axis + 2];
     shape.stride[axis] = layer.stride.at(axis);
     shape.padding[axis] = layer.padding.at(axis);
     shape.dilation[axis] = layer.dilation.at(axis);
-    if (shape.output(static_cast<int>(axis)) < 1)
-      refuse_input(layer, input);
+    if (shape.output(static_cast<int>(axis)) < 1) refuse_input(layer, input);
   }
   return shape;
 }
 
 /// An input as the kernels read it: contiguous floats; an image without a batch
 /// dimension gets one.
-at::Tensor prepared(const Layer &layer, const at::Tensor &input) {
+at::Tensor prepared(const Layer& layer, const at::Tensor& input) {
   at::Tensor plain = input.to(at::kFloat).contiguous();
-  return layer.kind == LayerKind::convolution && plain.dim() == 3
-             ? plain.unsqueeze(0)
-             : plain;
+  return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
 }
 
 /// Number of unfolded rows of one input.
-std::int64_t sample_count(const Layer &layer, const at::Tensor &input) {
+std::int64_t sample_count(const Layer& layer, const at::Tensor& input) {
   if (layer.kind == LayerKind::convolution) {
     const WindowShape shape = window_shape(layer, input);
     return input.size(0) * shape.positions() * layer.groups;
   }
   const std::int64_t columns = layer.columns();
-  if (input.dim() == 0 || input.size(-1) != columns)
-    refuse_input(layer, input);
+  if (input.dim() == 0 || input.size(-1) != columns) refuse_input(layer, input);
   return input.numel() / columns;
 }
 
 /// Adds the triangles of one micro-batch to `sums`: one for each position, or
 /// one for all of them.
-void add_micro_batch(const Layer &layer, const at::Tensor &input,
-                     const GramParameters &parameters, std::span<double> sums) {
+void add_micro_batch(const Layer& layer, const at::Tensor& input, const GramParameters& parameters,
+                     std::span<double> sums) {
   const std::int64_t d = parameters.d;
   const auto pairs = static_cast<std::size_t>(pair_count(d));
   const std::int64_t positions = layer.columns() / d;
-  const float *data = input.const_data_ptr<float>();
+  const float* data = input.const_data_ptr<float>();
   ProductSums products(d);
-  const auto each_position = [&](const auto &add_columns) {
+  const auto each_position = [&](const auto& add_columns) {
     for (std::int64_t j = 0; j < positions; ++j) {
       add_columns(j * d);
-      if (parameters.per_position)
-        products.finish(
-            sums.subspan(static_cast<std::size_t>(j) * pairs, pairs));
+      if (parameters.per_position) products.finish(sums.subspan(static_cast<std::size_t>(j) * pairs, pairs));
     }
-    if (!parameters.per_position)
-      products.finish(sums);
+    if (!parameters.per_position) products.finish(sums);
   };
   if (layer.kind == LayerKind::linear) {
     const std::int64_t samples = input.numel() / layer.columns();
     each_position([&](std::int64_t first_column) {
-      add_linear_columns(data, samples, layer.columns(), first_column, d,
-                         products);
+      add_linear_columns(data, samples, layer.columns(), first_column, d, products);
     });
     return;
   }
@@ -102,75 +90,63 @@ void add_micro_batch(const Layer &layer, const at::Tensor &input,
   const std::int64_t images_and_groups = input.size(0) * layer.groups;
   each_position([&](std::int64_t first_column) {
     for (std::int64_t i = 0; i < images_and_groups; ++i) {
-      reader.add(data + i * shape.channels * shape.plane(), first_column,
-                 products);
+      reader.add(data + i * shape.channels * shape.plane(), first_column, products);
     }
   });
 }
 
 /// The symmetric d x d matrices of `count` upper triangles.
-std::vector<double> full_matrices(std::span<const double> triangles,
-                                  std::int64_t d) {
+std::vector<double> full_matrices(std::span<const double> triangles, std::int64_t d) {
   const std::size_t size = static_cast<std::size_t>(d);
   const std::size_t pairs = static_cast<std::size_t>(pair_count(d));
   std::vector<double> matrices(triangles.size() / pairs * size * size);
   for (std::size_t matrix = 0; matrix < triangles.size() / pairs; ++matrix) {
-    const double *pair = triangles.data() + matrix * pairs;
-    double *out = matrices.data() + matrix * size * size;
+    const double* pair = triangles.data() + matrix * pairs;
+    double* out = matrices.data() + matrix * size * size;
     for (std::size_t a = 0; a < size; ++a) {
-      for (std::size_t b = a; b < size; ++b)
-        out[a * size + b] = out[b * size + a] = *pair++;
+      for (std::size_t b = a; b < size; ++b) out[a * size + b] = out[b * size + a] = *pair++;
     }
   }
   return matrices;
 }
 
-} // namespace
+}  // namespace
 
-Gram accumulate_gram(const Layer &layer, std::span<const at::Tensor> inputs,
-                     const GramParameters &parameters,
-                     const Communicator &communicator) {
+Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, const GramParameters& parameters,
+                     const Communicator& communicator) {
   const std::int64_t d = parameters.d;
   BITFALL_ASSERT(d >= 1 && layer.columns() % d == 0,
-                 "Gram matrix of '" + layer.name +
-                     "' with d = " + std::to_string(d));
-  const auto matrices = static_cast<std::size_t>(
-      parameters.per_position ? layer.columns() / d : 1);
-  PartialSums partials(inputs.size(),
-                       matrices * static_cast<std::size_t>(pair_count(d)));
+                 "Gram matrix of '" + layer.name + "' with d = " + std::to_string(d));
+  const auto matrices = static_cast<std::size_t>(parameters.per_position ? layer.columns() / d : 1);
+  PartialSums partials(inputs.size(), matrices * static_cast<std::size_t>(pair_count(d)));
   std::vector<std::int64_t> samples(inputs.size());
   communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
-    parallel_for(static_cast<std::int64_t>(inputs.size()), parameters.threads,
-                 [&](std::int64_t index) {
-                   const auto i = static_cast<std::size_t>(index);
-                   with_torch_errors(
-                       [&] {
-                         const at::Tensor input = prepared(layer, inputs[i]);
-                         samples[i] = sample_count(layer, input);
-                         add_micro_batch(layer, input, parameters,
-                                         partials.row(i));
-                       },
-                       [&] { return "layer '" + layer.name + "'"; });
-                 });
+    parallel_for(static_cast<std::int64_t>(inputs.size()), parameters.threads, [&](std::int64_t index) {
+      const auto i = static_cast<std::size_t>(index);
+      with_torch_errors(
+          [&] {
+            const at::Tensor input = prepared(layer, inputs[i]);
+            samples[i] = sample_count(layer, input);
+            add_micro_batch(layer, input, parameters, partials.row(i));
+          },
+          [&] { return "layer '" + layer.name + "'"; });
+    });
     if (!partials.is_finite()) {
-      throw DataError(
-          "layer '" + layer.name +
-          "': its input is NaN or infinite (or beyond 1e19) for some "
-          "calibration images; look for "
-          "bad values in the network's weights or in the preprocessing");
+      throw DataError("layer '" + layer.name +
+                      "': its input is NaN or infinite (or beyond 1e19) for some "
+                      "calibration images; look for "
+                      "bad values in the network's weights or in the preprocessing");
     }
   });
   Gram gram;
   gram.d = d;
   std::vector<std::int64_t> all_samples{0};
-  for (const std::int64_t count : samples)
-    all_samples[0] += count;
+  for (const std::int64_t count : samples) all_samples[0] += count;
   communicator.sum(all_samples);
   gram.samples = all_samples[0];
   gram.pooled = full_matrices(partials.total(communicator, matrices), d);
-  if (parameters.per_position)
-    gram.per_position = full_matrices(partials.total(communicator), d);
+  if (parameters.per_position) gram.per_position = full_matrices(partials.total(communicator), d);
   return gram;
 }
 
-} // namespace bitfall
+}  // namespace bitfall

@@ -24,31 +24,29 @@ inline constexpr std::int64_t product_lanes = 16;
 /// 16 double lanes; so the rounding error is that of float products, not of
 /// float sums over a whole image.
 class ProductSums {
-public:
+ public:
   explicit ProductSums(std::int64_t d);
 
   /// Adds `length` positions of the d rows `rows[0..d)`. `mask`, if any, has
   /// all bits set or none for each position, and excludes the latter.
-  void add(std::span<const float *const> rows, std::int64_t length,
-           const float *mask = nullptr);
+  void add(std::span<const float* const> rows, std::int64_t length, const float* mask = nullptr);
   /// Adds the sums to `sums` (pair_count(d) of them) and starts again from
   /// zero.
   void finish(std::span<double> sums);
 
-private:
+ private:
   void flush();
 
   std::int64_t d_;
-  std::int64_t pending_ = 0; ///< vectors in lanes_ since the last flush
-  std::vector<float> lanes_; ///< pair_count x product_lanes
-  std::vector<double> wide_; ///< the same, in double
-  std::vector<float>
-      tail_; ///< d x product_lanes, zero behind the last position
+  std::int64_t pending_ = 0;           ///< vectors in lanes_ since the last flush
+  std::vector<float> lanes_;           ///< pair_count x product_lanes
+  std::vector<double> wide_;           ///< the same, in double
+  std::vector<float> tail_;            ///< d x product_lanes, zero behind the last position
   std::vector<float> tail_mask_;       ///< product_lanes
-  std::vector<const float *> shifted_; ///< rows from the current position on
+  std::vector<const float*> shifted_;  ///< rows from the current position on
 };
 
 /// A float whose bits are all set: a mask entry that keeps a position.
 [[nodiscard]] float keep_mask();
 
-} // namespace bitfall
+}  // namespace bitfall

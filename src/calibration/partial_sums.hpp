@@ -17,10 +17,9 @@ namespace bitfall {
 /// under any distribution: all partials are rounded to integers with one scale,
 /// found by an all-reduce of their largest magnitude, and added as integers.
 class PartialSums {
-public:
+ public:
   PartialSums(std::size_t micro_batches, std::size_t quantities)
-      : micro_batches_(micro_batches), quantities_(quantities),
-        values_(micro_batches * quantities) {}
+      : micro_batches_(micro_batches), quantities_(quantities), values_(micro_batches * quantities) {}
 
   /// The row of one micro-batch, zero at first. Different rows may be filled by
   /// different threads.
@@ -31,13 +30,12 @@ public:
   /// Sums over the micro-batches of all ranks (collective). With `merged` = n >
   /// 1, every n-th quantity is added to the same result: quantities (i, i + r,
   /// i + 2r, ...) with r = quantities / n. All values must be finite.
-  [[nodiscard]] std::vector<double> total(const Communicator &communicator,
-                                          std::size_t merged = 1) const;
+  [[nodiscard]] std::vector<double> total(const Communicator& communicator, std::size_t merged = 1) const;
 
-private:
+ private:
   std::size_t micro_batches_;
   std::size_t quantities_;
   std::vector<double> values_;
 };
 
-} // namespace bitfall
+}  // namespace bitfall

@@ -15,22 +15,21 @@ namespace bitfall {
 /// not fit each other. Failures of its allocator are std::bad_alloc, like those
 /// of everyone else. `where` is called only on failure.
 template <class Work, class Where>
-void with_torch_errors(const Work &work, const Where &where) {
+void with_torch_errors(const Work& work, const Where& where) {
   try {
     work();
-  } catch (const Error &) {
+  } catch (const Error&) {
     throw;
-  } catch (const std::runtime_error &error) {
+  } catch (const std::runtime_error& error) {
     throw DataError(where() + ": " + essential_line(error));
-  } catch (const std::bad_alloc &) {
+  } catch (const std::bad_alloc&) {
     throw;
-  } catch (const std::exception &error) { // c10::Error
-    if (std::string_view(error.what()).find("can't allocate memory") !=
-        std::string_view::npos) {
+  } catch (const std::exception& error) {  // c10::Error
+    if (std::string_view(error.what()).find("can't allocate memory") != std::string_view::npos) {
       throw std::bad_alloc();
     }
     throw DataError(where() + ": " + essential_line(error));
   }
 }
 
-} // namespace bitfall
+}  // namespace bitfall

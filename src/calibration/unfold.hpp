@@ -12,7 +12,7 @@ namespace bitfall {
 /// Sizes of a 2-d convolution over one image of one group of channels; index 0
 /// is vertical.
 struct WindowShape {
-  std::int64_t channels = 0; ///< of one group
+  std::int64_t channels = 0;  ///< of one group
   std::int64_t input[2] = {1, 1};
   std::int64_t kernel[2] = {1, 1};
   std::int64_t stride[2] = {1, 1};
@@ -20,16 +20,11 @@ struct WindowShape {
   std::int64_t dilation[2] = {1, 1};
 
   [[nodiscard]] std::int64_t output(int axis) const {
-    return (input[axis] + 2 * padding[axis] -
-            dilation[axis] * (kernel[axis] - 1) - 1) /
-               stride[axis] +
-           1;
+    return (input[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1;
   }
   [[nodiscard]] std::int64_t positions() const { return output(0) * output(1); }
   [[nodiscard]] std::int64_t plane() const { return input[0] * input[1]; }
-  [[nodiscard]] std::int64_t columns() const {
-    return channels * kernel[0] * kernel[1];
-  }
+  [[nodiscard]] std::int64_t columns() const { return channels * kernel[0] * kernel[1]; }
 };
 
 /// Adds d consecutive columns (of the order channel, kernel row, kernel column)
@@ -42,39 +37,32 @@ struct WindowShape {
 ///   and a mask leaves out those that lie beyond the output's width;
 /// - else: tiles of 256 positions are gathered.
 class ColumnReader {
-public:
-  ColumnReader(const WindowShape &shape, std::int64_t d);
+ public:
+  ColumnReader(const WindowShape& shape, std::int64_t d);
   /// `group` is the first channel plane of the group, planes one behind the
   /// other.
-  void add(const float *group, std::int64_t first_column, ProductSums &sums);
+  void add(const float* group, std::int64_t first_column, ProductSums& sums);
 
-private:
-  void add_planes(const float *group, std::int64_t first_column,
-                  ProductSums &sums);
-  void add_shifted(const float *group, std::int64_t first_column,
-                   ProductSums &sums);
-  void add_gathered(const float *group, std::int64_t first_column,
-                    ProductSums &sums);
-  void gather(const float *plane, std::int64_t kernel_row,
-              std::int64_t kernel_column, std::int64_t first,
-              std::int64_t count, float *out) const;
+ private:
+  void add_planes(const float* group, std::int64_t first_column, ProductSums& sums);
+  void add_shifted(const float* group, std::int64_t first_column, ProductSums& sums);
+  void add_gathered(const float* group, std::int64_t first_column, ProductSums& sums);
+  void gather(const float* plane, std::int64_t kernel_row, std::int64_t kernel_column, std::int64_t first,
+              std::int64_t count, float* out) const;
 
   WindowShape shape_;
   std::int64_t d_;
-  std::int64_t pitch_ = 0;  ///< floats from one padded row to the next
-  std::int64_t padded_ = 0; ///< floats of a padded plane, and a vector more
-  std::int64_t length_ =
-      0; ///< positions over whole padded rows, a multiple of the vector length
-  std::vector<float>
-      buffer_; ///< padded planes of the block's channels, or a gathered tile
+  std::int64_t pitch_ = 0;     ///< floats from one padded row to the next
+  std::int64_t padded_ = 0;    ///< floats of a padded plane, and a vector more
+  std::int64_t length_ = 0;    ///< positions over whole padded rows, a multiple of the vector length
+  std::vector<float> buffer_;  ///< padded planes of the block's channels, or a gathered tile
   std::vector<float> mask_;
-  std::vector<const float *> rows_;
+  std::vector<const float*> rows_;
 };
 
 /// Adds d consecutive columns of `samples` rows of `columns` contiguous floats
 /// (the inputs of a linear layer).
-void add_linear_columns(const float *samples, std::int64_t count,
-                        std::int64_t columns, std::int64_t first_column,
-                        std::int64_t d, ProductSums &sums);
+void add_linear_columns(const float* samples, std::int64_t count, std::int64_t columns,
+                        std::int64_t first_column, std::int64_t d, ProductSums& sums);
 
-} // namespace bitfall
+}  // namespace bitfall

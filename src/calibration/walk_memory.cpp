@@ -19,12 +19,10 @@ namespace {
 /// the buffers in which oneDNN keeps reordered inputs, weights and outputs.
 /// LibTorch calls it as it calls its own memory profiler.
 class AllocationCounter final : public c10::MemoryReportingInfoBase {
-public:
-  void reportMemoryUsage(void * /*ptr*/, std::int64_t size,
-                         std::size_t /*total_allocated*/,
-                         std::size_t /*total_reserved*/,
-                         c10::Device /*device*/) override {
-    live_ += size; // negative when memory is freed
+ public:
+  void reportMemoryUsage(void* /*ptr*/, std::int64_t size, std::size_t /*total_allocated*/,
+                         std::size_t /*total_reserved*/, c10::Device /*device*/) override {
+    live_ += size;  // negative when memory is freed
     peak_ = std::max(peak_, live_);
   }
   [[nodiscard]] bool memoryProfilingEnabled() const override { return true; }
@@ -37,7 +35,7 @@ public:
     return peak;
   }
 
-private:
+ private:
   std::int64_t live_ = 0;
   std::int64_t peak_ = 0;
 };
@@ -45,26 +43,23 @@ private:
 /// Live bytes of one micro-batch around one step.
 struct StepBytes {
   std::int64_t before = 0;
-  std::int64_t peak = 0; ///< the most while the step runs
+  std::int64_t peak = 0;  ///< the most while the step runs
   std::int64_t after = 0;
 };
 
 /// Runs one micro-batch of zeros and looks at the memory around each step.
-std::vector<StepBytes> trace_steps(const Network &network,
-                                   std::span<const std::int64_t> image_shape,
+std::vector<StepBytes> trace_steps(const Network& network, std::span<const std::int64_t> image_shape,
                                    std::int64_t images) {
   std::vector<std::int64_t> shape{images};
   shape.insert(shape.end(), image_shape.begin(), image_shape.end());
   const at::NoGradGuard no_grad;
   const int threads_before = at::get_num_threads();
-  at::set_num_threads(
-      1); // as in the walk; also keeps all allocations on the counting thread
+  at::set_num_threads(1);  // as in the walk; also keeps all allocations on the counting thread
   std::vector<StepBytes> steps;
   with_torch_errors(
       [&] {
         const auto counter = std::make_shared<AllocationCounter>();
-        const c10::DebugInfoGuard counting(c10::DebugInfoKind::PROFILER_STATE,
-                                           counter);
+        const c10::DebugInfoGuard counting(c10::DebugInfoKind::PROFILER_STATE, counter);
         LiveValues values = network.start(at::zeros(shape));
         for (std::int64_t step = 0; step < network.step_count(); ++step) {
           StepBytes bytes{.before = counter->live()};
@@ -83,45 +78,35 @@ std::vector<StepBytes> trace_steps(const Network &network,
   return steps;
 }
 
-} // namespace
+}  // namespace
 
-std::int64_t
-frontier_bytes_per_image(const Network &network,
-                         std::span<const std::int64_t> image_shape) {
+std::int64_t frontier_bytes_per_image(const Network& network, std::span<const std::int64_t> image_shape) {
   std::int64_t largest = 0;
-  for (const StepBytes &step : trace_steps(network, image_shape, 1)) {
+  for (const StepBytes& step : trace_steps(network, image_shape, 1)) {
     largest = std::max({largest, step.before, step.after});
   }
   return largest;
 }
 
-WalkMemory predict_walk_memory(const Network &network,
-                               std::span<const std::int64_t> image_shape,
-                               std::int64_t images, std::int64_t micro_batch,
-                               int threads) {
-  if (images <= 0)
-    return {};
+WalkMemory predict_walk_memory(const Network& network, std::span<const std::int64_t> image_shape,
+                               std::int64_t images, std::int64_t micro_batch, int threads) {
+  if (images <= 0) return {};
   const std::int64_t batch = std::min(images, micro_batch);
-  const double micro_batches =
-      static_cast<double>(images) / static_cast<double>(batch);
-  const double in_flight =
-      std::min(static_cast<double>(threads), micro_batches);
+  const double micro_batches = static_cast<double>(images) / static_cast<double>(batch);
+  const double in_flight = std::min(static_cast<double>(threads), micro_batches);
   WalkMemory memory;
-  for (const StepBytes &step : trace_steps(network, image_shape, batch)) {
+  for (const StepBytes& step : trace_steps(network, image_shape, batch)) {
     // A step starts with `before` for all micro-batches and ends with `after`;
     // those in flight have `peak` instead. The sum is linear in between, so one
     // of the ends is the largest.
     for (const std::int64_t resting : {step.before, step.after}) {
       const WalkMemory here{
-          .frontier_bytes = static_cast<std::int64_t>(
-              micro_batches * static_cast<double>(resting)),
-          .workspace_bytes = static_cast<std::int64_t>(
-              in_flight * static_cast<double>(step.peak - resting))};
-      if (here.bytes() > memory.bytes())
-        memory = here;
+          .frontier_bytes = static_cast<std::int64_t>(micro_batches * static_cast<double>(resting)),
+          .workspace_bytes = static_cast<std::int64_t>(in_flight * static_cast<double>(step.peak - resting))};
+      if (here.bytes() > memory.bytes()) memory = here;
     }
   }
   return memory;
 }
 
-} // namespace bitfall
+}  // namespace bitfall

@@ -10,8 +10,10 @@ std::map<std::string, std::string> describe(const DeviceReport& report) {
   std::map<std::string, std::string> fields = {
       {"cuda", version(report.runtime_version, 1000, 10)},
       {"nccl", version(report.nccl_version, 10000, 100) + "." + std::to_string(report.nccl_version % 100)},
-      {"gpus", std::to_string(report.devices.size()) + (report.problem.empty() ? "" : " (" + report.problem + ")")}};
-  for (std::size_t i = 0; i < report.devices.size(); ++i) fields["gpu_" + std::to_string(i)] = report.devices[i];
+      {"gpus",
+       std::to_string(report.devices.size()) + (report.problem.empty() ? "" : " (" + report.problem + ")")}};
+  for (std::size_t i = 0; i < report.devices.size(); ++i)
+    fields["gpu_" + std::to_string(i)] = report.devices[i];
   return fields;
 }
 

@@ -18,7 +18,8 @@ DeviceReport report_devices() {
   for (int device = 0; device < count; ++device) {
     cudaDeviceProp properties{};
     if (cudaGetDeviceProperties(&properties, device) != cudaSuccess) continue;
-    report.devices.push_back(std::string(properties.name) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB");
+    report.devices.push_back(std::string(properties.name) + ", " +
+                             std::to_string(properties.totalGlobalMem >> 20) + " MiB");
   }
   return report;
 }

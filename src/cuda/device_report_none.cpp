@@ -2,6 +2,8 @@
 
 namespace bitfall {
 
-DeviceReport report_devices() { return {}; }
+DeviceReport report_devices() {
+  return {};
+}
 
 }  // namespace bitfall

@@ -35,7 +35,8 @@ bool reset_peak_rss() {
 
 void configure_allocator() {
   constexpr int mebibyte = 1 << 20;
-  // Blocks under 32 MiB stay in the heap: mapping each anew cost more than half of the time of an evaluation on CIFAR-10.
+  // Blocks under 32 MiB stay in the heap: mapping each anew cost more than half of the time of an evaluation
+  // on CIFAR-10.
   mallopt(M_MMAP_THRESHOLD, 32 * mebibyte);
   mallopt(M_TRIM_THRESHOLD, 128 * mebibyte);
 }

@@ -1,5 +1,5 @@
-// Only targets with fused multiply-adds, and the portable one. SSE4 would be a slower way to call std::fma, the
-// newer subsets of AVX-512 add nothing to these loops, and scalable vectors can't be held in arrays.
+// Only targets with fused multiply-adds, and the portable one. SSE4 would be a slower way to call std::fma,
+// the newer subsets of AVX-512 add nothing to these loops, and scalable vectors can't be held in arrays.
 #define HWY_DISABLED_TARGETS (~(HWY_AVX2 | HWY_AVX3 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quantization/estep.cpp"
@@ -86,8 +86,7 @@ HWY_INLINE void assign_vectors(const float* group, int first_vector, const Codew
   }
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
-    const IndexVector row =
-        hn::Mul(best.index[p], hn::Set(Indices(), static_cast<std::int32_t>(d + 1)));
+    const IndexVector row = hn::Mul(best.index[p], hn::Set(Indices(), static_cast<std::int32_t>(d + 1)));
     Vector error = hn::Zero(Floats());
 #pragma GCC unroll 18
     for (std::int64_t j = 0; j < d; ++j) {
@@ -118,12 +117,18 @@ void assign(const float* points, std::int64_t groups, const CodewordTable& table
 void assign_any(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
                 float* errors) {
   switch (table.d) {
-    case 4: return assign<4>(points, groups, table, codes, errors);
-    case 8: return assign<8>(points, groups, table, codes, errors);
-    case 9: return assign<9>(points, groups, table, codes, errors);
-    case 16: return assign<16>(points, groups, table, codes, errors);
-    case 18: return assign<18>(points, groups, table, codes, errors);
-    default: return assign<0>(points, groups, table, codes, errors);
+    case 4:
+      return assign<4>(points, groups, table, codes, errors);
+    case 8:
+      return assign<8>(points, groups, table, codes, errors);
+    case 9:
+      return assign<9>(points, groups, table, codes, errors);
+    case 16:
+      return assign<16>(points, groups, table, codes, errors);
+    case 18:
+      return assign<18>(points, groups, table, codes, errors);
+    default:
+      return assign<0>(points, groups, table, codes, errors);
   }
 }
 
@@ -140,7 +145,9 @@ void assign_groups(const float* points, std::int64_t groups, const CodewordTable
   HWY_DYNAMIC_DISPATCH(assign_any)(points, groups, table, codes, errors);
 }
 
-std::vector<std::int64_t> estep_targets() { return hwy::SupportedAndGeneratedTargets(); }
+std::vector<std::int64_t> estep_targets() {
+  return hwy::SupportedAndGeneratedTargets();
+}
 
 }  // namespace bitfall
 #endif  // HWY_ONCE

@@ -38,7 +38,8 @@ class Clustering {
         points_(tile_blocks(blocks, d, scale_.exponent, whitening, parameters.threads)),
         share_(communicator.share(points_.groups())),
         value_scale_(FixedPoint::for_sum(2.0, n_)),
-        // A codeword is a mean of points or a point: (|v| + |c|)^2 <= 4 max |v|^2; fp16 rounding fits in the rest.
+        // A codeword is a mean of points or a point: (|v| + |c|)^2 <= 4 max |v|^2; fp16 rounding fits in the
+        // rest.
         error_scale_(FixedPoint::for_sum(8 * points_.largest_norm2, n_)),
         table_(k_, d),
         codes_(static_cast<std::size_t>(points_.groups() * group_points), -1),
@@ -76,7 +77,8 @@ class Clustering {
   }
 
   /// Adds (sign 1) or removes (-1) a block from sums [k][d + 1]: d integer sums and the count.
-  void count_block(std::vector<std::int64_t>& sums, std::int64_t block, std::int64_t codeword, std::int64_t sign) const {
+  void count_block(std::vector<std::int64_t>& sums, std::int64_t block, std::int64_t codeword,
+                   std::int64_t sign) const {
     std::int64_t* row = sums.data() + codeword * (d_ + 1);
     for (std::int64_t j = 0; j < d_; ++j) row[j] += sign * value_scale_.to_integer(value(block, j));
     row[d_] += sign;
@@ -97,7 +99,8 @@ class Clustering {
     parallel_for_workers(tasks, parameters_.threads, [&](std::int64_t task, int number) {
       Worker& worker = workers[static_cast<std::size_t>(number)];
       if (worker.sums.empty()) worker.sums.assign(local_.size(), 0);
-      const std::int64_t first = share_.first + task * task_groups, last = std::min(first + task_groups, share_.last);
+      const std::int64_t first = share_.first + task * task_groups,
+                         last = std::min(first + task_groups, share_.last);
       assign_task(first, last, worker.sums, worker.moved, worker.objective);
     });
     std::int64_t moved = 0, objective = 0;
@@ -106,7 +109,8 @@ class Clustering {
       objective += worker.objective;
       for (std::size_t i = 0; i < worker.sums.size(); ++i) local_[i] += worker.sums[i];
     }
-    // One collective: afterwards every rank has the sums and counts of all clusters, the moves and the objective.
+    // One collective: afterwards every rank has the sums and counts of all clusters, the moves and the
+    // objective.
     global_ = local_;
     global_.push_back(moved);
     global_.push_back(objective);
@@ -120,8 +124,8 @@ class Clustering {
     return result;
   }
 
-  void assign_task(std::int64_t first, std::int64_t last, std::vector<std::int64_t>& sums, std::int64_t& moved,
-                   std::int64_t& objective) {
+  void assign_task(std::int64_t first, std::int64_t last, std::vector<std::int64_t>& sums,
+                   std::int64_t& moved, std::int64_t& objective) {
     std::vector<std::int32_t> codes(static_cast<std::size_t>((last - first) * group_points));
     float* errors = errors_.data() + first * group_points;
     assign_groups(points_.group(first), last - first, table_, codes.data(), errors);
@@ -150,12 +154,13 @@ class Clustering {
   template <class T>
   [[nodiscard]] std::vector<T> gather(const std::vector<T>& values) const {
     const auto own = own_blocks();
-    return communicator_.all_gather(
-        std::span<const T>(values).subspan(static_cast<std::size_t>(own.first), static_cast<std::size_t>(own.size())));
+    return communicator_.all_gather(std::span<const T>(values).subspan(static_cast<std::size_t>(own.first),
+                                                                       static_cast<std::size_t>(own.size())));
   }
 
-  /// Gives each empty codeword one of the blocks that are served worst: in one pass, so that nothing can loop. A block
-  /// that is alone in its cluster, equal to one already taken, or served perfectly is passed over.
+  /// Gives each empty codeword one of the blocks that are served worst: in one pass, so that nothing can
+  /// loop. A block that is alone in its cluster, equal to one already taken, or served perfectly is passed
+  /// over.
   std::int64_t refill() {
     std::vector<std::int64_t> empty;
     for (std::int64_t c = 0; c < k_; ++c)
@@ -198,12 +203,14 @@ class Clustering {
       if (count(c) == 0) continue;
       for (std::int64_t j = 0; j < d_; ++j) {
         const double sum = value_scale_.to_double(global_[static_cast<std::size_t>(c * (d_ + 1) + j)]);
-        codebook_[static_cast<std::size_t>(c * d_ + j)] = static_cast<float>(sum / static_cast<double>(count(c)));
+        codebook_[static_cast<std::size_t>(c * d_ + j)] =
+            static_cast<float>(sum / static_cast<double>(count(c)));
       }
     }
   }
 
-  /// Rounds the codebook to fp16 and assigns once more, so that the codes fit what is stored (design, section 2).
+  /// Rounds the codebook to fp16 and assigns once more, so that the codes fit what is stored (design, section
+  /// 2).
   KmeansResult finish() {
     KmeansResult result;
     result.k = k_;
@@ -213,7 +220,8 @@ class Clustering {
       result.codebook[i] = float_to_half(static_cast<float>(stored));
       const float rounded = half_to_float(result.codebook[i]);
       if (!std::isfinite(rounded))
-        throw DataError("a codeword has the value " + std::to_string(stored) + ", which does not fit fp16 (at most 65504)");
+        throw DataError("a codeword has the value " + std::to_string(stored) +
+                        ", which does not fit fp16 (at most 65504)");
       codebook_[i] = static_cast<float>(static_cast<double>(rounded) * factor_);
     }
     iterations_.push_back(assign());
@@ -245,9 +253,11 @@ class Clustering {
 
 KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whitening& whitening,
                     const KmeansParameters& parameters, const Communicator& communicator) {
-  BITFALL_ASSERT(d > 0 && !blocks.empty() && static_cast<std::int64_t>(blocks.size()) % d == 0, "blocks of k-means");
+  BITFALL_ASSERT(d > 0 && !blocks.empty() && static_cast<std::int64_t>(blocks.size()) % d == 0,
+                 "blocks of k-means");
   BITFALL_ASSERT(whitening.d() == d, "whitening of k-means");
-  BITFALL_ASSERT(parameters.k >= 1 && parameters.k <= 65536 && parameters.threads >= 1, "parameters of k-means");
+  BITFALL_ASSERT(parameters.k >= 1 && parameters.k <= 65536 && parameters.threads >= 1,
+                 "parameters of k-means");
   return Clustering(blocks, d, whitening, parameters, communicator).run();
 }
 

@@ -17,10 +17,11 @@ namespace {
 constexpr std::int64_t chunk_groups = 64;  ///< groups whose distances are summed together (4,096 points)
 constexpr std::uint64_t draws_per_codeword = 64;
 
-/// out[i] = min(old[i], |x_i - c|^2) for the 64 points of a group; plain multiplications and additions in index order, so
-/// every instruction set gives the same bits. 3 d + 1 operations a point, 4 d + 8 bytes.
-__attribute__((target_clones("avx512f", "avx2", "default"))) void closest(const float* group, const float* center,
-                                                                          std::int64_t d, const float* old, float* out) {
+/// out[i] = min(old[i], |x_i - c|^2) for the 64 points of a group; plain multiplications and additions in
+/// index order, so every instruction set gives the same bits. 3 d + 1 operations a point, 4 d + 8 bytes.
+__attribute__((target_clones("avx512f", "avx2", "default"))) void closest(const float* group,
+                                                                          const float* center, std::int64_t d,
+                                                                          const float* old, float* out) {
   for (std::int64_t tile = 0; tile < group_points / tile_points; ++tile) {
     const float* x = group + tile * d * tile_points;
     float sum[tile_points] = {};
@@ -38,8 +39,8 @@ __attribute__((target_clones("avx512f", "avx2", "default"))) void closest(const 
 std::vector<float> point(const TiledBlocks& points, std::int64_t index) {
   std::vector<float> x(static_cast<std::size_t>(points.d));
   for (std::int64_t j = 0; j < points.d; ++j)
-    x[static_cast<std::size_t>(j)] =
-        points.tiles[static_cast<std::size_t>((index / tile_points * points.d + j) * tile_points + index % tile_points)];
+    x[static_cast<std::size_t>(j)] = points.tiles[static_cast<std::size_t>(
+        (index / tile_points * points.d + j) * tile_points + index % tile_points)];
   return x;
 }
 
@@ -57,11 +58,13 @@ class Distances {
   /// The distances with `center` added to what `old` has. Returns their total.
   std::int64_t update(const Distances& old, const std::vector<float>& center) {
     parallel_for(static_cast<std::int64_t>(sums_.size()), threads_, [&](std::int64_t chunk) {
-      const std::int64_t first = chunk * chunk_groups, last = std::min(first + chunk_groups, points_.groups());
+      const std::int64_t first = chunk * chunk_groups,
+                         last = std::min(first + chunk_groups, points_.groups());
       std::int64_t sum = 0;
       for (std::int64_t group = first; group < last; ++group) {
         const auto begin = static_cast<std::size_t>(group * group_points);
-        closest(points_.group(group), center.data(), points_.d, old.values_.data() + begin, values_.data() + begin);
+        closest(points_.group(group), center.data(), points_.d, old.values_.data() + begin,
+                values_.data() + begin);
         const std::int64_t valid = std::min(group_points, points_.count - group * group_points);
         for (std::int64_t i = 0; i < valid; ++i) sum += integer(static_cast<std::int64_t>(begin) + i);
       }
@@ -103,11 +106,13 @@ class Distances {
 
 }  // namespace
 
-std::vector<std::int64_t> kmeans_plus_plus(const TiledBlocks& points, std::int64_t k, const KmeansParameters& parameters) {
+std::vector<std::int64_t> kmeans_plus_plus(const TiledBlocks& points, std::int64_t k,
+                                           const KmeansParameters& parameters) {
   const bool greedy = points.count * k <= parameters.greedy_limit;
   const int candidates = greedy ? 2 + static_cast<int>(std::log(static_cast<double>(k))) : 1;
   const auto draw = [&](std::int64_t codeword, int candidate, std::int64_t bound) {
-    const std::uint64_t index = static_cast<std::uint64_t>(codeword) * draws_per_codeword + static_cast<std::uint64_t>(candidate);
+    const std::uint64_t index =
+        static_cast<std::uint64_t>(codeword) * draws_per_codeword + static_cast<std::uint64_t>(candidate);
     return static_cast<std::int64_t>(
         random_below(parameters.seed, parameters.stream, index, static_cast<std::uint64_t>(bound)));
   };

@@ -8,8 +8,9 @@
 
 namespace bitfall {
 
-/// Indices of `k` points. Every rank computes all of it (it costs about one E-step, or 2 + ln k of them when greedy): the
-/// draws come from Philox and integer sums of squared distances, so they depend on nothing but the arguments.
+/// Indices of `k` points. Every rank computes all of it (it costs about one E-step, or 2 + ln k of them when
+/// greedy): the draws come from Philox and integer sums of squared distances, so they depend on nothing but
+/// the arguments.
 [[nodiscard]] std::vector<std::int64_t> kmeans_plus_plus(const TiledBlocks& points, std::int64_t k,
                                                          const KmeansParameters& parameters);
 

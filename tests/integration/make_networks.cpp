@@ -1,4 +1,5 @@
-// Writes the small TorchScript networks that the integration tests use, good ones and bad ones: make_networks FOLDER
+// Writes the small TorchScript networks that the integration tests use, good ones and bad ones: make_networks
+// FOLDER
 #include <torch/script.h>
 
 #include <cstdio>
@@ -15,8 +16,8 @@ Module convolution(std::int64_t inputs, std::int64_t outputs, std::int64_t kerne
   module.register_parameter("weight", torch::randn({outputs, inputs, kernel, kernel}) * scale, false);
   const std::string pair = "[" + std::to_string(stride) + ", " + std::to_string(stride) + "]";
   const std::string padding = "[" + std::to_string(kernel / 2) + ", " + std::to_string(kernel / 2) + "]";
-  module.define("def forward(self, x):\n  return torch.conv2d(x, self.weight, None, " + pair + ", " + padding +
-                ", [1, 1], 1)\n");
+  module.define("def forward(self, x):\n  return torch.conv2d(x, self.weight, None, " + pair + ", " +
+                padding + ", [1, 1], 1)\n");
   return module;
 }
 
@@ -70,7 +71,8 @@ Module without_layers() {
 
 Module with_nan() {
   Module net = residual_network();
-  net.attr("conv3").toModule().attr("weight").toTensor().view(-1)[7] = std::numeric_limits<float>::quiet_NaN();
+  net.attr("conv3").toModule().attr("weight").toTensor().view(-1)[7] =
+      std::numeric_limits<float>::quiet_NaN();
   return net;
 }
 
