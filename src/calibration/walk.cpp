@@ -3,12 +3,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <new>
 #include <numeric>
 #include <string>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
-#include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
 
 namespace bitfall {
@@ -17,33 +17,27 @@ namespace {
 /// LibTorch's own threads are off while this lives: their partition of the work
 /// would decide the bits, and micro-batches side by side use the cores better.
 class OneThreadPerOperator {
-public:
-  OneThreadPerOperator() : before_(at::get_num_threads()) {
-    at::set_num_threads(1);
-  }
+ public:
+  OneThreadPerOperator() : before_(at::get_num_threads()) { at::set_num_threads(1); }
   ~OneThreadPerOperator() { at::set_num_threads(before_); }
-  OneThreadPerOperator(const OneThreadPerOperator &) = delete;
-  OneThreadPerOperator &operator=(const OneThreadPerOperator &) = delete;
+  OneThreadPerOperator(const OneThreadPerOperator&) = delete;
+  OneThreadPerOperator& operator=(const OneThreadPerOperator&) = delete;
 
-private:
+ private:
   int before_;
 };
 
 /// The values between two steps of all micro-batches of this rank.
 class Frontier {
-public:
-  Frontier(const Network &network, std::vector<at::Tensor> micro_batches,
-           int threads, const Communicator &communicator)
-      : network_(network), threads_(threads), communicator_(communicator),
-        bytes_(micro_batches.size()) {
+ public:
+  Frontier(const Network& network, std::vector<at::Tensor> micro_batches, int threads,
+           const Communicator& communicator)
+      : network_(network), threads_(threads), communicator_(communicator), bytes_(micro_batches.size()) {
     // Errors name a micro-batch by its index in the whole list, which no rank
     // count changes.
-    const std::vector<std::int64_t> mine{
-        static_cast<std::int64_t>(micro_batches.size())};
-    const auto counts =
-        communicator.all_gather(std::span<const std::int64_t>(mine));
-    first_index_ = std::accumulate(
-        counts.begin(), counts.begin() + communicator.rank(), std::int64_t{0});
+    const std::vector<std::int64_t> mine{static_cast<std::int64_t>(micro_batches.size())};
+    const auto counts = communicator.all_gather(std::span<const std::int64_t>(mine));
+    first_index_ = std::accumulate(counts.begin(), counts.begin() + communicator.rank(), std::int64_t{0});
     values_.reserve(micro_batches.size());
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
       values_.push_back(network.start(std::move(micro_batches[i])));
@@ -55,36 +49,26 @@ public:
   [[nodiscard]] std::vector<at::Tensor> step_inputs(std::int64_t step) const {
     std::vector<at::Tensor> inputs;
     inputs.reserve(values_.size());
-    for (const LiveValues &values : values_)
-      inputs.push_back(network_.step_input(step, values));
+    for (const LiveValues& values : values_) inputs.push_back(network_.step_input(step, values));
     return inputs;
   }
 
   /// Runs the step for every micro-batch (collective).
   void run(std::int64_t step) {
     communicator_.guarded(network_.describe_step(step), [&] {
-      parallel_for(static_cast<std::int64_t>(values_.size()), threads_,
-                   [&](std::int64_t index) {
-                     const at::NoGradGuard
-                         no_grad; // thread-local: every thread needs its own
-                     const auto i = static_cast<std::size_t>(index);
-                     with_torch_errors(
-                         [&] { network_.run_step(step, values_[i]); },
-                         [&] {
-                           return "micro-batch " +
-                                  std::to_string(first_index_ + index) + ", " +
-                                  network_.describe_step(step);
-                         });
-                     bytes_[i] = values_[i].bytes();
-                   });
+      parallel_for(static_cast<std::int64_t>(values_.size()), threads_, [&](std::int64_t index) {
+        const at::NoGradGuard no_grad;  // thread-local: every thread needs its own
+        const auto i = static_cast<std::size_t>(index);
+        run_one(step, i);
+        bytes_[i] = values_[i].bytes();
+      });
     });
   }
 
   [[nodiscard]] std::vector<at::Tensor> outputs() const {
     std::vector<at::Tensor> logits;
     communicator_.guarded("the network's output", [&] {
-      for (const LiveValues &values : values_)
-        logits.push_back(network_.output(values));
+      for (const LiveValues& values : values_) logits.push_back(network_.output(values));
     });
     return logits;
   }
@@ -93,41 +77,50 @@ public:
     return std::accumulate(bytes_.begin(), bytes_.end(), std::int64_t{0});
   }
 
-private:
-  const Network &network_;
+ private:
+  /// The step for one micro-batch; an error names it.
+  void run_one(std::int64_t step, std::size_t i) {
+    try {
+      network_.run_step(step, values_[i]);
+    } catch (const DataError& error) {
+      const std::string text = error.what();
+      if (text.find("can't allocate memory") != std::string::npos) throw std::bad_alloc();
+      throw DataError("micro-batch " + std::to_string(first_index_ + static_cast<std::int64_t>(i)) + ": " +
+                      text);
+    }
+  }
+
+  const Network& network_;
   int threads_;
-  const Communicator &communicator_;
+  const Communicator& communicator_;
   std::int64_t first_index_ = 0;
   std::vector<LiveValues> values_;
-  std::vector<std::int64_t> bytes_; ///< of each micro-batch's live values
+  std::vector<std::int64_t> bytes_;  ///< of each micro-batch's live values
 };
 
-} // namespace
+}  // namespace
 
-std::vector<at::Tensor>
-walk(const Network &network, std::vector<at::Tensor> micro_batches,
-     const WalkParameters &parameters, const Communicator &communicator,
-     const std::function<void(const WalkStep &)> &before_step,
-     WalkStatistics *statistics) {
+std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> micro_batches,
+                             const WalkParameters& parameters, const Communicator& communicator,
+                             const std::function<void(const WalkStep&)>& before_step,
+                             WalkStatistics* statistics) {
   const OneThreadPerOperator one_thread;
   const at::NoGradGuard no_grad;
-  Frontier frontier(network, std::move(micro_batches), parameters.threads,
-                    communicator);
+  Frontier frontier(network, std::move(micro_batches), parameters.threads, communicator);
   std::int64_t peak = frontier.bytes();
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
-    const bool interesting = network.layer_of_step(step).has_value() ||
-                             network.batch_norm_of_step(step) != nullptr;
+    const bool interesting =
+        network.layer_of_step(step).has_value() || network.batch_norm_of_step(step) != nullptr;
     if (interesting && before_step) {
       const std::vector<at::Tensor> inputs = frontier.step_inputs(step);
       before_step({.step = step, .inputs = inputs});
-    } // the references end here, so that each micro-batch can free its input as
-      // soon as it has run
+    }  // the references end here, so that each micro-batch can free its input as
+       // soon as it has run
     frontier.run(step);
     peak = std::max(peak, frontier.bytes());
   }
-  if (statistics != nullptr)
-    statistics->peak_frontier_bytes = peak;
+  if (statistics != nullptr) statistics->peak_frontier_bytes = peak;
   return frontier.outputs();
 }
 
-} // namespace bitfall
+}  // namespace bitfall
