@@ -3,12 +3,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <new>
 #include <numeric>
 #include <string>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
-#include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
 
 namespace bitfall {
@@ -59,11 +59,7 @@ class Frontier {
       parallel_for(static_cast<std::int64_t>(values_.size()), threads_, [&](std::int64_t index) {
         const at::NoGradGuard no_grad;  // thread-local: every thread needs its own
         const auto i = static_cast<std::size_t>(index);
-        with_torch_errors([&] { network_.run_step(step, values_[i]); },
-                          [&] {
-                            return "micro-batch " + std::to_string(first_index_ + index) + ", " +
-                                   network_.describe_step(step);
-                          });
+        run_one(step, i);
         bytes_[i] = values_[i].bytes();
       });
     });
@@ -82,6 +78,18 @@ class Frontier {
   }
 
  private:
+  /// The step for one micro-batch; an error names it.
+  void run_one(std::int64_t step, std::size_t i) {
+    try {
+      network_.run_step(step, values_[i]);
+    } catch (const DataError& error) {
+      const std::string text = error.what();
+      if (text.find("can't allocate memory") != std::string::npos) throw std::bad_alloc();
+      throw DataError("micro-batch " + std::to_string(first_index_ + static_cast<std::int64_t>(i)) + ": " +
+                      text);
+    }
+  }
+
   const Network& network_;
   int threads_;
   const Communicator& communicator_;

@@ -95,6 +95,6 @@ TEST_CASE("an image that does not fit is named by its place in the whole list") 
   } catch (const DataError& error) {
     message = error.what();
   }
-  REQUIRE(message.find("micro-batch 4, step ") == 0);
+  REQUIRE(message.find("micro-batch 4: ") == 0);
   for (const std::string& other : world.all_gather(message)) REQUIRE(other == message);
 }

@@ -115,7 +115,7 @@ TEST_CASE("an image that does not fit is named by its micro-batch and step") {
     } catch (const DataError& error) {
       const std::string message = error.what();
       INFO(message);
-      REQUIRE(message.find("micro-batch 3, step ") == 0);
+      REQUIRE(message.find("micro-batch 3: ") == 0);
       REQUIRE(message.find("conv1") != std::string::npos);
       REQUIRE(message.find("channels") != std::string::npos);
       REQUIRE(message.find('\n') == std::string::npos);
