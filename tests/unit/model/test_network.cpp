@@ -1,0 +1,207 @@
+#include <thread>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/network.hpp"
+#include "catch.hpp"
+#include "script_models.hpp"
+
+namespace bitfall::test {
+namespace {
+
+Network network_of(const torch::jit::Module& module) {
+  return Network::from_bytes(bytes_of(module), "net.pt");
+}
+
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("steps give the bits of the ordinary forward", "[network]") {
+  const std::string bytes = bytes_of(residual_network());
+  const Network network = Network::from_bytes(bytes, "net.pt");
+  for (const std::int64_t batch : {1, 2, 7}) {
+    const at::Tensor input = values({batch, 3, 9, 11}, 77);
+    const at::Tensor output = network.forward(input.clone());
+    CHECK(output.sizes() == at::IntArrayRef{batch, 5});
+    CHECK(same_bits(output, ordinary_forward(bytes, input)));
+    CHECK(same_bits(output, network.forward(input.clone())));
+  }
+}
+
+TEST_CASE("functional pads, strided slices, lists and control flow run as steps", "[network]") {
+  torch::jit::Module net = empty_module();
+  add_weights(net, "conv", {4, 4, 3, 3}, 5, false);
+  net.define(R"(
+    def forward(self, x):
+        y = torch.constant_pad_nd(x[:, :, ::2, ::2], [0, 0, 0, 0, 1, 0], 0.5)
+        parts = []
+        for i in range(3):
+            if i + y.size(0) > 3:
+                z = torch.conv2d(y, self.conv.weight, None, [1, 1], [1, 1], [1, 1], 1)
+            else:
+                z = y * float(i)
+            parts.append(z.mean([2, 3]))
+        first, second = torch.chunk(torch.cat(parts, 1), 2, 1)
+        return torch.cat([second, first], 1)
+  )");
+  const std::string bytes = bytes_of(net);
+  const Network network = Network::from_bytes(bytes, "net.pt");
+  for (const std::int64_t batch : {1, 2, 4}) {
+    const at::Tensor input = values({batch, 3, 8, 8}, 78);
+    CHECK(same_bits(network.forward(input.clone()), ordinary_forward(bytes, input)));
+  }
+}
+
+TEST_CASE("further inputs of forward get their defaults", "[network]") {
+  torch::jit::Module net = empty_module();
+  net.define(R"(
+    def forward(self, x, scale: float = 3.0, extra: Optional[Tensor] = None):
+        if extra is not None:
+            x = x + extra
+        return x * scale
+  )");
+  const at::Tensor input = values({2, 4}, 1);
+  CHECK(same_bits(network_of(net).forward(input.clone()), input.mul(3.0)));
+}
+
+TEST_CASE("values are dropped after their last use", "[network]") {
+  const Network network = network_of(residual_network());
+  LiveValues live = network.start(values({2, 3, 8, 8}, 3));
+  const std::int64_t activation = std::int64_t{2} * 8 * 4 * 4 * 4;  // N, C, H, W, float32
+  CHECK(live.bytes() == 2 * 3 * 8 * 8 * 4);
+  std::int64_t peak = 0;
+  for (std::int64_t step = 0; step < network.step_count(); ++step) {
+    network.run_step(step, live);
+    peak = std::max(peak, live.bytes());
+  }
+  CHECK(peak == 2 * activation);     // the shortcut and one activation
+  CHECK(live.bytes() == 2 * 5 * 4);  // the logits alone
+  CHECK(network.output(live).numel() == 10);
+}
+
+TEST_CASE("layer and batch-norm steps show their input", "[network]") {
+  const Network network = network_of(residual_network());
+  const at::Tensor input = values({1, 3, 8, 8}, 3);
+  LiveValues live = network.start(input);
+  std::vector<std::string> seen;
+  for (std::int64_t step = 0; step < network.step_count(); ++step) {
+    if (const auto layer = network.layer_of_step(step)) {
+      seen.push_back(network.layers()[*layer].name);
+      if (seen.size() == 1) CHECK(network.step_input(step, live).is_same(input));
+      if (network.layers()[*layer].kind == LayerKind::linear) {
+        CHECK(network.step_input(step, live).sizes() == at::IntArrayRef{1, 8});
+      }
+    } else if (const BatchNormStep* norm = network.batch_norm_of_step(step)) {
+      seen.push_back(norm->name);
+      CHECK(network.step_input(step, live).size(1) == 8);
+    }
+    network.run_step(step, live);
+  }
+  CHECK(seen == std::vector<std::string>{"conv1", "bn1", "conv2", "bn2", "fc"});
+  CHECK(network.describe_step(0) == "step 0 (aten::conv2d, conv1)");
+  CHECK(network.describe_step(1) == "step 1 (aten::batch_norm, bn1)");
+}
+
+TEST_CASE("writes are seen by the steps and by save", "[network]") {
+  const std::string original = bytes_of(residual_network());
+  Network network = Network::from_bytes(original, "net.pt");
+  const at::Tensor input = values({2, 3, 8, 8}, 4);
+  const at::Tensor before = network.forward(input.clone());
+  std::string last = original;
+  for (const char* name : {"conv1.weight", "conv2.weight", "conv2.bias", "bn1.weight", "bn1.bias",
+                           "bn2.running_mean", "bn2.running_var", "fc.weight", "fc.bias"}) {
+    const at::Tensor old = network.tensor(name).clone();
+    network.set_tensor(name, old.mul(1.5));
+    const at::Tensor changed = network.forward(input.clone());
+    INFO(name);
+    CHECK(largest_difference(changed, before) > 1e-6);
+    const std::string saved = network.save();
+    CHECK(same_bits(ordinary_forward(saved, input), changed));
+    CHECK(same_bits(Network::from_bytes(saved, "saved").forward(input.clone()), changed));
+    network.set_tensor(name, old);
+    CHECK(same_bits(network.forward(input.clone()), before));
+  }
+}
+
+TEST_CASE("a write in the middle of a walk acts on the steps that follow", "[network]") {
+  Network network = network_of(residual_network());
+  const at::Tensor input = values({2, 3, 8, 8}, 5);
+  LiveValues live = network.start(input.clone());
+  for (std::int64_t step = 0; step < network.step_count(); ++step) {
+    if (network.describe_step(step).find("conv2") != std::string::npos) {
+      network.set_tensor("conv2.weight", values({8, 4, 3, 3}, 99));
+    }
+    network.run_step(step, live);
+  }
+  CHECK(same_bits(network.output(live), network.forward(input.clone())));
+}
+
+TEST_CASE("threads share one network", "[network]") {
+  const Network network = network_of(residual_network());
+  std::vector<at::Tensor> inputs, expected(8), found(8);
+  for (std::uint64_t i = 0; i < 8; ++i) inputs.push_back(values({2, 3, 16, 16}, 100 + i));
+  for (std::size_t i = 0; i < 8; ++i) expected[i] = network.forward(inputs[i].clone());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int repeat = 0; repeat < 20; ++repeat) found[i] = network.forward(inputs[i].clone());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < 8; ++i) CHECK(same_bits(found[i], expected[i]));
+}
+
+TEST_CASE("parameters that require gradients cost no graph", "[network]") {
+  torch::jit::Module net = residual_network();
+  for (at::Tensor parameter : net.parameters()) parameter.requires_grad_(true);
+  Network network = network_of(net);
+  CHECK_FALSE(network.forward(values({1, 3, 8, 8}, 1)).requires_grad());
+  network.set_tensor("conv1.weight", values({8, 3, 3, 3}, 7));
+  CHECK(same_bits(network.tensor("conv1.weight"), values({8, 3, 3, 3}, 7)));
+}
+
+TEST_CASE("wrong names, sizes and inputs are the user's errors", "[network]") {
+  Network network = network_of(residual_network());
+  CHECK(error_of([&] { (void)network.tensor("conv9.weight"); }) ==
+        "the network has no parameter or buffer 'conv9.weight'");
+  CHECK(error_of([&] { network.set_tensor("fc.bias", values({4}, 1)); }) ==
+        "tensor 'fc.bias' has the shape [5], not [4]");
+  CHECK(error_of([&] { network.set_tensor("fc.bias", std::vector<float>(6)); }) ==
+        "tensor 'fc.bias' has 5 elements, not 6");
+  const std::string text = error_of([&] { (void)network.forward(values({1, 4, 8, 8}, 1)); });
+  CHECK(text.find("the network fails at step 0 (aten::conv2d, conv1): ") == 0);
+  CHECK(text.find("channels") != std::string::npos);
+  CHECK(text.find('\n') == std::string::npos);
+}
+
+TEST_CASE("outputs other than logits are refused with what was found", "[network]") {
+  const auto run = [](const std::string& result) {
+    torch::jit::Module net = empty_module();
+    net.define("def forward(self, x):\n  return " + result + "\n");
+    return error_of([&] { (void)network_of(net).forward(values({2, 3, 4, 4}, 1)); });
+  };
+  CHECK(run("(x, x)").find("returns a (Tensor, Tensor)") != std::string::npos);
+  CHECK(run("[x]").find("returns a Tensor[]") != std::string::npos);
+  CHECK(run("x * 2").find("shape [2, 3, 4, 4]") != std::string::npos);
+  CHECK(run("None").find("returns a NoneType") != std::string::npos);
+  CHECK(run("{\"out\": x}").find("Dict(str, Tensor)") != std::string::npos);
+}
+
+TEST_CASE("an error raised by the network is one sentence", "[network]") {
+  torch::jit::Module net = empty_module();
+  net.define("def forward(self, x):\n  assert x.size(0) < 2, 'one image only'\n  return x\n");
+  const Network network = network_of(net);
+  CHECK(network.forward(values({1, 3}, 1)).numel() == 3);
+  const std::string text = error_of([&] { (void)network.forward(values({2, 3}, 1)); });
+  CHECK(text.find("one image only") != std::string::npos);
+  CHECK(text.find('\n') == std::string::npos);
+}
+
+}  // namespace bitfall::test
