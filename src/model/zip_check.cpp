@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <optional>
 
 namespace bitfall {
@@ -103,24 +104,32 @@ void apply_zip64(Bytes extra, Entry& entry) {
   }
 }
 
-std::string entry_damage(Bytes file, const Entry& entry) {
+std::string entry_damage(Bytes file, const Entry& entry, const InflateEntry& inflate) {
   if (!inside(file, entry.header, 30) || number(file, entry.header, 4) != 0x04034B50) {
     return "its entry '" + entry.name + "' does not start where the directory says";
   }
   const std::uint64_t data =
       entry.header + 30 + number(file, entry.header + 26, 2) + number(file, entry.header + 28, 2);
   if (!inside(file, data, entry.stored_size)) return "its entry '" + entry.name + "' reaches beyond its end";
-  if (entry.method != 0) return {};  // deflated code: a broken stream fails when it is read
-  if (entry.stored_size != entry.size) return "its entry '" + entry.name + "' has two sizes";
-  if (crc32(file.subspan(data, entry.size)) != entry.crc) {
-    return "its entry '" + entry.name + "' is damaged (the checksum differs)";
+  std::string inflated;
+  Bytes content = file.subspan(data, entry.stored_size);
+  if (entry.method != 0) {
+    try {
+      inflated = inflate(entry.name);
+    } catch (const std::exception&) {
+      return "its entry '" + entry.name + "' can't be decompressed";
+    }
+    content = std::as_bytes(std::span(inflated));
+  }
+  if (content.size() != entry.size || crc32(content) != entry.crc) {
+    return "its entry '" + entry.name + "' is damaged (size or checksum differ)";
   }
   return {};
 }
 
 }  // namespace
 
-std::string zip_damage(Bytes file) {
+std::string zip_damage(Bytes file, const InflateEntry& inflate) {
   if (number(file, 0, 4) != 0x04034B50) return "it does not start like a zip file";
   const std::optional<Directory> directory = find_directory(file);
   if (!directory) return "it is a zip file without its directory (truncated?)";
@@ -138,7 +147,7 @@ std::string zip_damage(Bytes file) {
                 number(file, at + 24, 4),
                 number(file, at + 42, 4)};
     apply_zip64(file.subspan(at + 46 + name, extra), entry);
-    if (std::string damage = entry_damage(file, entry); !damage.empty()) return damage;
+    if (std::string damage = entry_damage(file, entry, inflate); !damage.empty()) return damage;
     at += 46 + name + extra + comment;
   }
   return {};

@@ -1,3 +1,4 @@
+#include <stdexcept>
 #include <string>
 
 #include "catch.hpp"
@@ -22,19 +23,22 @@ std::uint32_t plain_crc(const std::string& data) {
   return ~crc;
 }
 
-/// A zip file of one stored entry "a"; `zip64` writes all sizes and offsets in zip64 records.
-std::string zip_of(const std::string& data, bool zip64) {
+/// A zip file of one entry "a", stored or (`method` 8) said to be deflated to `stored`; `zip64` writes all
+/// sizes and offsets in zip64 records.
+std::string zip_of(const std::string& data, bool zip64, int method, const std::string& stored) {
   const std::string crc = little_endian(plain_crc(data), 4);
   const auto size32 = [&](std::uint64_t value) { return little_endian(zip64 ? 0xFFFFFFFF : value, 4); };
-  const std::string local = "PK\3\4" + little_endian(45, 2) + std::string(8, '\0') + crc +
-                            little_endian(data.size(), 4) + little_endian(data.size(), 4) +
-                            little_endian(1, 2) + little_endian(0, 2) + "a" + data;
+  const std::string kind =
+      little_endian(0, 2) + little_endian(static_cast<std::uint64_t>(method), 2) + little_endian(0, 4);
+  const std::string local = "PK\3\4" + little_endian(45, 2) + kind + crc + little_endian(stored.size(), 4) +
+                            little_endian(data.size(), 4) + little_endian(1, 2) + little_endian(0, 2) + "a" +
+                            stored;
   const std::string extra = !zip64
                                 ? ""
                                 : little_endian(1, 2) + little_endian(24, 2) + little_endian(data.size(), 8) +
-                                      little_endian(data.size(), 8) + little_endian(0, 8);
-  const std::string entry = "PK\1\2" + little_endian(45, 2) + little_endian(45, 2) + std::string(8, '\0') +
-                            crc + size32(data.size()) + size32(data.size()) + little_endian(1, 2) +
+                                      little_endian(stored.size(), 8) + little_endian(0, 8);
+  const std::string entry = "PK\1\2" + little_endian(45, 2) + little_endian(45, 2) + kind + crc +
+                            size32(stored.size()) + size32(data.size()) + little_endian(1, 2) +
                             little_endian(extra.size(), 2) + std::string(10, '\0') + size32(0) + "a" + extra;
   std::string file = local + entry;
   if (zip64) {
@@ -47,8 +51,15 @@ std::string zip_of(const std::string& data, bool zip64) {
          size32(entry.size()) + size32(local.size()) + little_endian(0, 2);
 }
 
-std::string damage_of(const std::string& file) {
-  return zip_damage(std::as_bytes(std::span(file)));
+std::string zip_of(const std::string& data, bool zip64) {
+  return zip_of(data, zip64, 0, data);
+}
+
+std::string damage_of(const std::string& file, const std::string& inflated = "") {
+  return zip_damage(std::as_bytes(std::span(file)), [&](const std::string& name) {
+    if (name != "a" || inflated == "throw") throw std::runtime_error("can't");
+    return inflated;
+  });
 }
 
 }  // namespace
@@ -74,9 +85,17 @@ TEST_CASE("every flipped bit of the data is found", "[zip]") {
     for (std::size_t bit = 0; bit < data.size() * 8; ++bit) {
       std::string damaged = file;
       damaged[first + bit / 8] = static_cast<char>(damaged[first + bit / 8] ^ (1 << (bit % 8)));
-      CHECK(damage_of(damaged) == "its entry 'a' is damaged (the checksum differs)");
+      CHECK(damage_of(damaged) == "its entry 'a' is damaged (size or checksum differ)");
     }
   }
+}
+
+TEST_CASE("deflated entries are compared with what they inflate to", "[zip]") {
+  const std::string file = zip_of("the content", false, 8, "whatever a compressor makes of it");
+  CHECK(damage_of(file, "the content").empty());
+  CHECK(damage_of(file, "the c0ntent") == "its entry 'a' is damaged (size or checksum differ)");
+  CHECK(damage_of(file, "the content ") == "its entry 'a' is damaged (size or checksum differ)");
+  CHECK(damage_of(file, "throw") == "its entry 'a' can't be decompressed");
 }
 
 TEST_CASE("no truncation and no broken byte makes the check read outside", "[zip]") {
