@@ -32,9 +32,10 @@ class Failure(Exception):
 
 def import_torch():
     try:
+        import numpy  # noqa: F401  (torch hands its bytes over through numpy)
         import torch
     except ImportError as error:
-        raise Failure(UNAVAILABLE, f"reading a .pth file needs Python's torch, and {sys.executable} can't import it "
+        raise Failure(UNAVAILABLE, f"reading a .pth file needs Python's torch, and {sys.executable} can't import it and numpy "
                       f"({error}): run `./run.sh python-torch`, or set BITFALL_PYTHON to a Python that has torch")
     return torch
 

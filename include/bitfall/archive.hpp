@@ -29,17 +29,27 @@ struct Archive {
   std::string content_sha256;   ///< hex; filled by write_archive and read_archive
 };
 
-/// Bytes of each part of an archive file.
+/// Stores a float32 tensor as float16, unless a finite value would become infinite; such a tensor and those
+/// of other types stay as they are. Returns whether it did something.
+bool compact_to_half(KeptTensor& tensor);
+/// The tensor with its bytes in its own dtype (the inverse, up to the rounding).
+[[nodiscard]] KeptTensor expand_from_half(const KeptTensor& tensor);
+/// Bytes of one element of a dtype name ("float32" -> 4). Throws DataError that lists the known names.
+[[nodiscard]] std::int64_t dtype_bytes(const std::string& dtype);
+
+/// Bytes that each part takes in the archive file (after HDF5's lossless compression). `overhead` is what is
+/// left: tables, plan, hashes, HDF5's own structures.
 struct ArchiveBytes {
   std::int64_t file = 0, codes = 0, codebooks = 0, kept = 0, model = 0, provenance = 0, overhead = 0;
 };
 
-/// SHA-256 over codes, codebooks, kept tensors and the plan, in the order of docs/format.md; independent of
-/// HDF5, of the provenance and of the embedded model.
+/// SHA-256 (hex) over codes, codebooks, objectives, kept tensors and the plan, in the order of
+/// docs/format.md; independent of HDF5, of the provenance, of the embedded model and of all times.
 [[nodiscard]] std::string content_hash(const Archive& archive);
 
 /// Writes beside `path`, flushes, fsyncs, reopens and verifies, renames, fsyncs the folder. Fills
-/// content_sha256. Throws IoError; then `path` is what it was before and no temporary file is left.
+/// content_sha256. Throws IoError; then `path` is what it was before and no temporary file is left. Throws
+/// DataError when the archive contradicts itself (a code without a codeword, two tensors of one name ...).
 ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path);
 
 /// Reads and checks everything (magic, version, ranges, hashes). Throws MissingInputError or DataError naming
@@ -51,9 +61,5 @@ ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path);
 [[nodiscard]] bool is_hdf5(const std::filesystem::path& path);
 [[nodiscard]] bool looks_like_hdf5(std::string_view bytes);
 [[nodiscard]] ArchiveBytes archive_bytes(const std::filesystem::path& path);
-
-/// Stores a float32 tensor as fp16 (other types stay). Throws DataError naming the tensor when a value does
-/// not fit.
-void compact_to_half(KeptTensor& tensor);
 
 }  // namespace bitfall

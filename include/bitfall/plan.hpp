@@ -66,7 +66,7 @@ struct Sizes {
 
 struct Plan {
   Regime regime = Regime::small;
-  std::string preset;             ///< the rules that were followed: "resnet18" or "resnet50", never "auto"
+  std::string preset;  ///< whose rules were followed: "resnet18", "resnet50", or "imported" (none of ours)
   std::vector<LayerPlan> layers;  ///< network order
   Sizes sizes;
   [[nodiscard]] std::int64_t quantized_layers() const;

@@ -1,64 +1,74 @@
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "atomic_file.hpp"
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
+#include "check.hpp"
 #include "hdf5_file.hpp"
 #include "layout.hpp"
 #include "seal.hpp"
 #include "sha256.hpp"
+#include "table.hpp"
 
 namespace bitfall {
-
 namespace {
 
 using Type = Column::Type;
 
-template <class Range, class Field>
-std::int64_t longest(const Range& range, Field field) {
-  std::size_t length = 1;
-  for (const auto& item : range) length = std::max(length, (item.*field).size());
-  return static_cast<std::int64_t>(length);
+/// The longest of the texts or lists that `length` gives; at least 1, because HDF5 has no empty types.
+template <class Items, class Length>
+std::int64_t longest(const Items& items, Length length) {
+  std::size_t most = 1;
+  for (const auto& item : items) most = std::max<std::size_t>(most, length(item));
+  return static_cast<std::int64_t>(most);
 }
 
-std::span<const std::uint8_t> bytes_of(const std::vector<std::uint16_t>& values) {
-  return {reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * 2};
+std::span<const std::uint8_t> bytes_of(const std::vector<std::uint16_t>& halves) {
+  return {reinterpret_cast<const std::uint8_t*>(halves.data()), halves.size() * sizeof(std::uint16_t)};
 }
 
-void write_layers(hdf5::Writer& file, const Archive& archive) {
-  const auto& layers = archive.layers;
-  Table table(layout::layers,
-              {{"name", Type::text, longest(layers, &QuantizedLayer::name)},
-               {"weight_name", Type::text, longest(layers, &QuantizedLayer::weight_name)},
-               {"kind", Type::text, 16},
-               {"metric", Type::text, 16},
-               {"dimensions"},
-               {"shape", Type::integer, layout::most_dimensions},
-               {"groups"},
-               {"d"},
-               {"k"},
-               {"code_bits"},
-               {"codes_offset"},
-               {"codes_bytes"},
-               {"codebook_offset"},
-               {"codes_sha256", Type::bytes, 32},
-               {"codebook_sha256", Type::bytes, 32}},
-              static_cast<std::int64_t>(layers.size()));
+std::vector<Column> layer_columns(const std::vector<QuantizedLayer>& layers) {
+  return {{"name", Type::text, longest(layers, [](const auto& l) { return l.name.size(); })},
+          {"weight_name", Type::text, longest(layers, [](const auto& l) { return l.weight_name.size(); })},
+          {"kind", Type::text, longest(layers, [](const auto& l) { return to_string(l.kind).size(); })},
+          {"metric", Type::text, longest(layers, [](const auto& l) { return to_string(l.metric).size(); })},
+          {"dimensions", Type::integer},
+          {"shape", Type::integer, longest(layers, [](const auto& l) { return l.weight_shape.size(); })},
+          {"groups", Type::integer},
+          {"d", Type::integer},
+          {"k", Type::integer},
+          {"code_bits", Type::integer},
+          {"codes_offset", Type::integer},
+          {"codes_bytes", Type::integer},
+          {"codebook_offset", Type::integer},
+          {"codes_sha256", Type::bytes, 32},
+          {"codebook_sha256", Type::bytes, 32}};
+}
+
+void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers) {
+  Table table(layout::layers, layer_columns(layers), static_cast<std::int64_t>(layers.size()));
   std::vector<std::uint8_t> codes;
   std::vector<std::uint16_t> codebooks;
-  for (std::int64_t row = 0; row < table.rows(); ++row) {
-    const QuantizedLayer& layer = layers[static_cast<std::size_t>(row)];
+  std::int64_t row = 0;
+  for (const QuantizedLayer& layer : layers) {
     const std::vector<std::uint8_t> packed = pack_codes(layer.codes, layer.code_bits());
-    table.set(row, "name", std::string_view(layer.name));
-    table.set(row, "weight_name", std::string_view(layer.weight_name));
+    table.set(row, "name", layer.name);
+    table.set(row, "weight_name", layer.weight_name);
     table.set(row, "kind", to_string(layer.kind));
     table.set(row, "metric", to_string(layer.metric));
     table.set(row, "dimensions", static_cast<std::int64_t>(layer.weight_shape.size()));
-    table.set(row, "shape", std::span<const std::int64_t>(layer.weight_shape));
+    table.set(row, "shape", layer.weight_shape);
     table.set(row, "groups", layer.groups);
     table.set(row, "d", layer.d);
     table.set(row, "k", layer.k);
-    table.set(row, "code_bits", static_cast<std::int64_t>(layer.code_bits()));
+    table.set(row, "code_bits", std::int64_t{layer.code_bits()});
     table.set(row, "codes_offset", static_cast<std::int64_t>(codes.size()));
     table.set(row, "codes_bytes", static_cast<std::int64_t>(packed.size()));
     table.set(row, "codebook_offset", static_cast<std::int64_t>(codebooks.size()));
@@ -66,99 +76,143 @@ void write_layers(hdf5::Writer& file, const Archive& archive) {
     table.set(row, "codebook_sha256", sha256(bytes_of(layer.codebook)));
     codes.insert(codes.end(), packed.begin(), packed.end());
     codebooks.insert(codebooks.end(), layer.codebook.begin(), layer.codebook.end());
+    ++row;
   }
-  file.dataset(table);
-  file.dataset(layout::codes, std::span<const std::uint8_t>(codes));
-  file.half_dataset(layout::codebooks, codebooks);
+  writer.dataset(table);
+  writer.dataset(layout::codes, codes);
+  writer.half_dataset(layout::codebooks, codebooks);
 }
 
-void write_iterations(hdf5::Writer& file, const Archive& archive) {
+void write_iterations(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers) {
   std::int64_t rows = 0;
-  for (const QuantizedLayer& layer : archive.layers)
-    rows += static_cast<std::int64_t>(layer.iterations.size());
+  for (const QuantizedLayer& layer : layers) rows += static_cast<std::int64_t>(layer.iterations.size());
   Table table(layout::iterations,
-              {{"layer"}, {"objective", Type::real}, {"moved"}, {"refilled"}, {"seconds", Type::real}}, rows);
+              {{"layer", Type::integer},
+               {"objective", Type::real},
+               {"moved", Type::integer},
+               {"refilled", Type::integer}},
+              rows);
   std::int64_t row = 0;
-  for (std::size_t layer = 0; layer < archive.layers.size(); ++layer) {
-    for (const KmeansIteration& iteration : archive.layers[layer].iterations) {
-      table.set(row, "layer", static_cast<std::int64_t>(layer));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    for (const KmeansIteration& iteration : layers[i].iterations) {
+      table.set(row, "layer", static_cast<std::int64_t>(i));
       table.set_real(row, "objective", iteration.objective);
       table.set(row, "moved", iteration.moved);
       table.set(row, "refilled", iteration.refilled);
-      table.set_real(row, "seconds", iteration.seconds);
       ++row;
     }
   }
-  file.dataset(table);
+  writer.dataset(table);
 }
 
-void write_kept(hdf5::Writer& file, const Archive& archive) {
-  const auto& kept = archive.kept;
-  Table table(layout::kept,
-              {{"name", Type::text, longest(kept, &KeptTensor::name)},
-               {"dtype", Type::text, 16},
-               {"stored_dtype", Type::text, 16},
-               {"dimensions"},
-               {"shape", Type::integer, layout::most_dimensions},
-               {"offset"},
-               {"bytes"},
-               {"sha256", Type::bytes, 32}},
-              static_cast<std::int64_t>(kept.size()));
+void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept) {
+  Table table(
+      layout::kept,
+      {{"name", Type::text, longest(kept, [](const auto& t) { return t.name.size(); })},
+       {"dtype", Type::text, longest(kept, [](const auto& t) { return t.dtype.size(); })},
+       {"stored_dtype", Type::text, longest(kept, [](const auto& t) { return t.stored_dtype.size(); })},
+       {"dimensions", Type::integer},
+       {"shape", Type::integer, longest(kept, [](const auto& t) { return t.shape.size(); })},
+       {"offset", Type::integer},
+       {"bytes", Type::integer},
+       {"sha256", Type::bytes, 32}},
+      static_cast<std::int64_t>(kept.size()));
   std::vector<std::uint8_t> data;
-  for (std::int64_t row = 0; row < table.rows(); ++row) {
-    const KeptTensor& tensor = kept[static_cast<std::size_t>(row)];
-    if (std::cmp_greater(tensor.shape.size(), layout::most_dimensions))
-      throw DataError("tensor '" + tensor.name + "' has more than 8 dimensions; an archive can't hold it");
-    table.set(row, "name", std::string_view(tensor.name));
-    table.set(row, "dtype", std::string_view(tensor.dtype));
-    table.set(row, "stored_dtype", std::string_view(tensor.stored_dtype));
+  std::int64_t row = 0;
+  for (const KeptTensor& tensor : kept) {
+    table.set(row, "name", tensor.name);
+    table.set(row, "dtype", tensor.dtype);
+    table.set(row, "stored_dtype", tensor.stored_dtype);
     table.set(row, "dimensions", static_cast<std::int64_t>(tensor.shape.size()));
-    table.set(row, "shape", std::span<const std::int64_t>(tensor.shape));
+    table.set(row, "shape", tensor.shape);
     table.set(row, "offset", static_cast<std::int64_t>(data.size()));
     table.set(row, "bytes", static_cast<std::int64_t>(tensor.bytes.size()));
     table.set(row, "sha256", sha256(tensor.bytes));
     data.insert(data.end(), tensor.bytes.begin(), tensor.bytes.end());
+    ++row;
   }
-  file.dataset(table);
-  file.dataset(layout::kept_data, std::span<const std::uint8_t>(data));
+  writer.dataset(table);
+  writer.dataset(layout::kept_data, data);
 }
 
-std::string make_image(const Archive& archive) {
+/// What differs between two runs comes last, so that the bytes before it are equal.
+void write_provenance(hdf5::Writer& writer, const Archive& archive) {
+  writer.dataset(layout::provenance, archive.provenance_json);
+  std::vector<float> seconds;
+  for (const QuantizedLayer& layer : archive.layers) {
+    for (const KmeansIteration& iteration : layer.iterations)
+      seconds.push_back(static_cast<float>(iteration.seconds));
+  }
+  writer.dataset(layout::seconds, seconds);
+}
+
+struct Image {
+  std::string bytes;
+  std::int64_t declared_bytes = 0;
+};
+
+Image make_image(const Archive& archive, bool compress) {
+  hdf5::Writer writer(compress);
+  writer.attribute("magic", layout::magic);
+  writer.attribute("version_major", layout::version_major);
+  writer.attribute("version_minor", layout::version_minor);
+  writer.attribute("content_sha256", archive.content_sha256);
+  write_layers(writer, archive.layers);
+  write_iterations(writer, archive.layers);
+  write_kept(writer, archive.kept);
+  writer.dataset(layout::plan, archive.plan_json);
+  writer.dataset(layout::model, archive.model);
+  write_provenance(writer, archive);
+  std::int64_t declared = writer.declared_bytes();
+  for (const QuantizedLayer& layer : archive.layers)
+    declared += 2 * static_cast<std::int64_t>(layer.codes.size());
+  return {writer.finish(), declared};
+}
+
+/// An image that every reader accepts: one that compresses beyond the reader's limit is left uncompressed.
+std::string make_readable_image(const Archive& archive) {
   const hdf5::QuietErrors quiet;
-  hdf5::Writer file(/*compress=*/true);
-  file.attribute("magic", layout::magic);
-  file.attribute("version_major", layout::version_major);
-  file.attribute("version_minor", layout::version_minor);
-  file.attribute("content_sha256", archive.content_sha256);
-  write_layers(file, archive);
-  write_iterations(file, archive);
-  write_kept(file, archive);
-  file.dataset(layout::plan, std::string_view(archive.plan_json));
-  file.dataset(layout::model, std::string_view(archive.model));
-  file.dataset(layout::provenance, std::string_view(archive.provenance_json));
-  file.attribute("declared_bytes", file.declared_bytes());
-  return file.finish();
+  for (const bool compress : {true, false}) {
+    Image image = make_image(archive, compress);
+    if (image.declared_bytes <= layout::most_declared_bytes(static_cast<std::int64_t>(image.bytes.size())))
+      return std::move(image.bytes);
+  }
+  throw DataError(
+      "the archive would need more than 256 times its own size in memory (layers with k = 1); leave such "
+      "layers alone");
 }
 
 }  // namespace
 
 ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path) {
+  check_archive(archive);
   archive.content_sha256 = content_hash(archive);
   std::string image;
   try {
-    image = make_image(archive);
+    image = make_readable_image(archive);
   } catch (const hdf5::Failure& failure) {
-    throw IoError("cannot make the archive '" + path.string() + "' in memory: " + failure.what());
+    throw InternalError("cannot build the archive '" + path.string() + "' in memory: " + failure.what());
   }
-  image += make_seal(image);
+
   AtomicFile file(path);
   file.write(image);
+  file.write(make_seal(image));
+  image = std::string();
   file.sync();
-  // What is on the disk is read back and checked before it gets its name.
-  if (content_hash(read_archive(file.temporary_path())) != archive.content_sha256)
-    throw IoError("the archive '" + path.string() +
-                  "' reads back differently from what was written; check the disk");
-  const ArchiveBytes bytes = archive_bytes(file.temporary_path());
+  // Read what the disk has, not what we think we wrote. The seal vouches for every byte, read_archive for
+  // what they mean.
+  ArchiveBytes bytes;
+  try {
+    const Archive again = read_archive(file.temporary_path());
+    bytes = archive_bytes(file.temporary_path());
+    if (again.content_sha256 != archive.content_sha256 || again.model != archive.model ||
+        again.provenance_json != archive.provenance_json)
+      throw DataError("its content is another one");
+  } catch (const Error& error) {
+    throw IoError(
+        "cannot write '" + path.string() +
+        "': what was written reads back differently (a failing disk or file system?): " + error.what());
+  }
   file.commit();
   return bytes;
 }

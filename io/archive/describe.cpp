@@ -1,92 +1,185 @@
 #include "describe.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iomanip>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace bitfall {
-
 namespace {
+
+using Json = nlohmann::ordered_json;
+using Part = std::pair<std::string_view, std::int64_t>;
+
+constexpr double mib = 1024.0 * 1024.0;
+constexpr std::size_t table_columns = 9;
 
 std::int64_t codes_bytes(const QuantizedLayer& layer) {
   return (static_cast<std::int64_t>(layer.codes.size()) * layer.code_bits() + 7) / 8;
 }
 
-/// JSON that a file carries is shown as it is; text that is no JSON as text.
-nlohmann::json embedded(const std::string& text) {
-  nlohmann::json value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return value.is_discarded() ? nlohmann::json(text) : value;
+std::int64_t codebook_bytes(const QuantizedLayer& layer) {
+  return 2 * static_cast<std::int64_t>(layer.codebook.size());
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
+std::array<Part, 6> parts_of(const ArchiveBytes& bytes) {
+  return {{{"codes", bytes.codes},
+           {"codebooks", bytes.codebooks},
+           {"kept", bytes.kept},
+           {"model", bytes.model},
+           {"provenance", bytes.provenance},
+           {"overhead", bytes.overhead}}};
+}
+
+Json layer_json(const QuantizedLayer& layer) {
+  Json json = {{"name", layer.name},
+               {"weight", layer.weight_name},
+               {"kind", to_string(layer.kind)},
+               {"shape", layer.weight_shape},
+               {"groups", layer.groups},
+               {"d", layer.d},
+               {"k", layer.k},
+               {"n", layer.codes.size()},
+               {"metric", to_string(layer.metric)},
+               {"code_bits", layer.code_bits()},
+               {"codes_bytes", codes_bytes(layer)},
+               {"codebook_bytes", codebook_bytes(layer)},
+               {"iterations", layer.iterations.size()},
+               {"first_objective", nullptr},
+               {"last_objective", nullptr}};
+  if (!layer.iterations.empty()) {
+    json["first_objective"] = layer.iterations.front().objective;
+    json["last_objective"] = layer.iterations.back().objective;
+  }
+  return json;
+}
+
+Json kept_json(const KeptTensor& tensor) {
+  return {{"name", tensor.name},
+          {"dtype", tensor.dtype},
+          {"stored_dtype", tensor.stored_dtype},
+          {"shape", tensor.shape},
+          {"bytes", tensor.bytes.size()}};
+}
+
+/// The plan's "sizes", or null: an archive may come from elsewhere (import) with another plan or none.
+Json plan_sizes(const Archive& archive) {
+  const Json plan = Json::parse(archive.plan_json, nullptr, false);
+  return plan.is_object() && plan.contains("sizes") ? plan["sizes"] : Json(nullptr);
+}
+
+/// JSON as such, anything else as a string.
+Json json_or_text(const std::string& text) {
+  Json json = Json::parse(text, nullptr, false);
+  return json.is_discarded() ? Json(text) : json;
+}
+
+using Row = std::array<std::string, table_columns>;
+
+template <class Number>
+std::string number_text(Number value, int digits) {
+  std::ostringstream text;
+  text << std::setprecision(digits) << value;
+  return text.str();
+}
+
+Row layer_row(const QuantizedLayer& layer) {
+  std::string shape;
+  for (const std::int64_t size : layer.weight_shape)
+    shape += (shape.empty() ? "" : "x") + std::to_string(size);
+  Row row{layer.name,
+          shape,
+          std::to_string(layer.d),
+          std::to_string(layer.k),
+          std::to_string(layer.codes.size()),
+          std::string(to_string(layer.metric)),
+          std::to_string(codes_bytes(layer) + codebook_bytes(layer)),
+          "-",
+          "-"};
+  if (!layer.iterations.empty()) {
+    row[7] = number_text(layer.iterations.front().objective, 5);
+    row[8] = number_text(layer.iterations.back().objective, 5);
+  }
+  return row;
+}
+
+std::string layers_text(const std::vector<QuantizedLayer>& layers) {
+  std::vector<Row> rows{
+      {"layer", "weight", "d", "k", "blocks", "metric", "bytes", "first objective", "last"}};
+  for (const QuantizedLayer& layer : layers) rows.push_back(layer_row(layer));
+  std::array<std::size_t, table_columns> widths{};
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < table_columns; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::ostringstream text;
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < table_columns; ++i) {
+      const bool word = i < 2 || i == 5;
+      text << (i == 0 ? "" : "  ") << (word ? std::left : std::right)
+           << std::setw(static_cast<int>(widths[i])) << row[i];
+    }
+    text << '\n';
+  }
+  return text.str();
+}
+
+std::string total_line(std::string_view what, std::int64_t bytes, std::string_view remark) {
+  std::ostringstream line;
+  line << std::left << std::setw(26) << what << std::right << std::setw(12) << bytes << " bytes "
+       << std::fixed << std::setprecision(4) << std::setw(9) << static_cast<double>(bytes) / mib << " MiB"
+       << (remark.empty() ? "" : "  ") << remark << '\n';
+  return line.str();
+}
+
+std::string information_text(const Json& sizes) {
+  if (!sizes.is_object()) return "";
   std::string text;
-  for (const std::int64_t extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
+  for (const auto& [key, what] : {std::pair{"original_bytes", "original network, fp32"},
+                                  std::pair{"information_bytes", "information, rest fp32"},
+                                  std::pair{"information_bytes_fp16", "information, rest fp16"}}) {
+    if (sizes.contains(key) && sizes[key].is_number_integer())
+      text += total_line(what, sizes[key].get<std::int64_t>(), "by the plan");
+  }
   return text;
 }
 
 }  // namespace
 
 std::string describe_json(const Archive& archive, const ArchiveBytes& bytes) {
-  nlohmann::json layers = nlohmann::json::array();
-  for (const QuantizedLayer& layer : archive.layers) {
-    nlohmann::json entry = {{"name", layer.name},
-                            {"kind", to_string(layer.kind)},
-                            {"shape", layer.weight_shape},
-                            {"d", layer.d},
-                            {"k", layer.k},
-                            {"n", layer.codes.size()},
-                            {"metric", to_string(layer.metric)},
-                            {"codes_bytes", codes_bytes(layer)},
-                            {"codebook_bytes", layer.codebook.size() * 2},
-                            {"iterations", layer.iterations.size()}};
-    if (!layer.iterations.empty()) {
-      entry["first_objective"] = layer.iterations.front().objective;
-      entry["last_objective"] = layer.iterations.back().objective;
-    }
-    layers.push_back(std::move(entry));
-  }
-  const nlohmann::json object = {{"layers", layers},
-                                 {"kept_tensors", archive.kept.size()},
-                                 {"bytes",
-                                  {{"file", bytes.file},
-                                   {"codes", bytes.codes},
-                                   {"codebooks", bytes.codebooks},
-                                   {"kept", bytes.kept},
-                                   {"model", bytes.model},
-                                   {"provenance", bytes.provenance},
-                                   {"overhead", bytes.overhead}}},
-                                 {"content_sha256", archive.content_sha256},
-                                 {"plan", embedded(archive.plan_json)},
-                                 {"provenance", embedded(archive.provenance_json)}};
-  return object.dump();
+  Json json = {{"content_sha256", archive.content_sha256},
+               {"layers", Json::array()},
+               {"kept_tensors", archive.kept.size()},
+               {"kept", Json::array()}};
+  for (const QuantizedLayer& layer : archive.layers) json["layers"].push_back(layer_json(layer));
+  for (const KeptTensor& tensor : archive.kept) json["kept"].push_back(kept_json(tensor));
+  json["bytes"]["file"] = bytes.file;
+  for (const auto& [name, part] : parts_of(bytes)) json["bytes"][std::string(name)] = part;
+  json["information"] = plan_sizes(archive);
+  json["plan"] = json_or_text(archive.plan_json);
+  json["provenance"] = json_or_text(archive.provenance_json);
+  // Names need not be UTF-8: what is not is replaced.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string describe_table(const Archive& archive, const ArchiveBytes& bytes) {
-  std::size_t width = 5;
-  for (const QuantizedLayer& layer : archive.layers) width = std::max(width, layer.name.size());
-  char line[512];
-  std::snprintf(line, sizeof line, "%-*s %-16s %5s %6s %9s %10s %10s %5s %12s\n", static_cast<int>(width),
-                "layer", "shape", "d", "k", "blocks", "codes B", "codebook B", "iter", "objective");
-  std::string text = line;
-  for (const QuantizedLayer& layer : archive.layers) {
-    std::snprintf(line, sizeof line, "%-*s %-16s %5lld %6lld %9zu %10lld %10zu %5zu %12.5g\n",
-                  static_cast<int>(width), layer.name.c_str(), shape_text(layer.weight_shape).c_str(),
-                  static_cast<long long>(layer.d), static_cast<long long>(layer.k), layer.codes.size(),
-                  static_cast<long long>(codes_bytes(layer)), layer.codebook.size() * 2,
-                  layer.iterations.size(),
-                  layer.iterations.empty() ? 0.0 : layer.iterations.back().objective);
-    text += line;
-  }
-  std::snprintf(line, sizeof line,
-                "%zu layers, %zu kept tensors; bytes: codes %lld, codebooks %lld, kept %lld, network %lld, "
-                "provenance %lld, "
-                "tables and HDF5 %lld, file %lld (%.3f MiB)\ncontent sha256 %s",
-                archive.layers.size(), archive.kept.size(), static_cast<long long>(bytes.codes),
-                static_cast<long long>(bytes.codebooks), static_cast<long long>(bytes.kept),
-                static_cast<long long>(bytes.model), static_cast<long long>(bytes.provenance),
-                static_cast<long long>(bytes.overhead), static_cast<long long>(bytes.file),
-                static_cast<double>(bytes.file) / (1 << 20), archive.content_sha256.c_str());
-  return text + line;
+  std::int64_t kept_bytes = 0;
+  for (const KeptTensor& tensor : archive.kept) kept_bytes += static_cast<std::int64_t>(tensor.bytes.size());
+  std::string text = layers_text(archive.layers) + '\n' + std::to_string(archive.layers.size()) +
+                     " layers quantized, " + std::to_string(archive.kept.size()) + " tensors kept (" +
+                     std::to_string(kept_bytes) + " bytes)\n";
+  for (const auto& [name, part] : parts_of(bytes))
+    text += total_line(name, part, name == "overhead" ? "tables, plan, hashes, HDF5" : "");
+  text += total_line("file", bytes.file, "");
+  text += information_text(plan_sizes(archive));
+  text += "content sha256 " + archive.content_sha256;
+  return text;
 }
 
 }  // namespace bitfall

@@ -6,11 +6,14 @@
 
 namespace bitfall {
 
-/// One JSON object: "layers" [{name, kind, shape, d, k, n, metric, codes_bytes, codebook_bytes, iterations,
-/// first_objective, last_objective}], "bytes" by part, "kept_tensors", "content_sha256", "plan",
-/// "provenance".
+/// One JSON object: "content_sha256", "layers" [{name, weight, kind, shape, groups, d, k, n, metric,
+/// code_bits, codes_bytes, codebook_bytes, iterations, first_objective, last_objective}], "kept_tensors"
+/// (their number), "kept" [{name, dtype, stored_dtype, shape, bytes}], "bytes" by part as in ArchiveBytes,
+/// "information" (the plan's sizes; null when it has none), "plan" and "provenance". Objectives are null
+/// without iterations.
 [[nodiscard]] std::string describe_json(const Archive& archive, const ArchiveBytes& bytes);
-/// The same for people.
+
+/// The layers and the bytes of each part for people; no line break at the end.
 [[nodiscard]] std::string describe_table(const Archive& archive, const ArchiveBytes& bytes);
 
 }  // namespace bitfall

@@ -14,10 +14,13 @@ struct SafetensorsFile {
   std::map<std::string, std::string> metadata;
 };
 
-/// Throws IoError.
+/// Writes atomically; tensors that are stored compactly are written in their own dtype. `metadata` goes to
+/// "__metadata__" ({"format", "pt"} is what PyTorch's loaders look for). Throws IoError; DataError for an
+/// element type that the format does not know or sizes that don't fit.
 void write_safetensors(const std::string& path, const std::vector<KeptTensor>& tensors,
                        const std::map<std::string, std::string>& metadata);
-/// Throws MissingInputError, or DataError naming the file when a header, range or size is wrong.
+/// Reads and checks: header length, JSON, types, shapes against sizes, no gap and no overlap. Throws
+/// MissingInputError or DataError naming the file and the tensor.
 [[nodiscard]] SafetensorsFile read_safetensors(const std::string& path);
 
 }  // namespace bitfall

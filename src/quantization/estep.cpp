@@ -20,7 +20,7 @@ namespace HWY_NAMESPACE {
 using Indices = hn::RebindToSigned<Floats>;
 using IndexVector = hn::Vec<Indices>;
 
-/// Best score and its codeword, or tile of codewords, for P vectors of points.
+/// Best score and its codeword for P vectors of points.
 template <int P>
 struct Best {
   Vector score[P];
@@ -99,15 +99,13 @@ HWY_INLINE void assign_vectors(const float* group, int first_vector, const Codew
   }
 }
 
-#ifndef KP
-#define KP 2
-#define KQ 4
-#endif
+/// Two vectors of points by four codewords: eight independent chains hide the latency of the multiply-add,
+/// and with best scores, indices and operands they fit the 16 registers of AVX2.
 template <int D>
 void assign(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
             float* errors) {
   const std::int64_t d = D > 0 ? D : table.d;
-  constexpr int P = KP, Q = KQ;
+  constexpr int P = 2, Q = 4;
   for (std::int64_t g = 0; g < groups; ++g)
     for (int v = 0; v < group_vectors; v += P)
       assign_vectors<D, P, Q>(points + g * group_points * d, v, table, codes + g * group_points,

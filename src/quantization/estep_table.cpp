@@ -12,11 +12,10 @@
 namespace bitfall {
 
 CodewordTable::CodewordTable(std::int64_t codewords, std::int64_t dimension)
-    : k(codewords), padded_k((codewords + tile_points - 1) / tile_points * tile_points), d(dimension) {
+    : k(codewords), padded_k((codewords + 7) / 8 * 8), d(dimension) {
   BITFALL_ASSERT(padded_k * (d + 1) <= std::numeric_limits<std::int32_t>::max(),
                  "codebook too large for 32-bit gather indices");
   rows.assign(static_cast<std::size_t>(padded_k * (d + 1)), 0.0f);
-  tiles.assign(rows.size(), 0.0f);
 }
 
 void CodewordTable::set(std::span<const float> whitened) {
@@ -33,9 +32,6 @@ void CodewordTable::set(std::span<const float> whitened) {
       largest_norm2 = std::max(largest_norm2, static_cast<double>(norm2));
     }
     row[0] = c < k ? norm2 * 0.5f : FLT_MAX;
-    for (std::int64_t j = 0; j <= d; ++j)
-      tiles[static_cast<std::size_t>((c / tile_points * (d + 1) + j) * tile_points + c % tile_points)] =
-          row[j];
   }
 }
 

@@ -16,6 +16,11 @@
 
 namespace bitfall {
 
+int useful_threads(std::int64_t steps, int threads) {
+  // 2^19 steps take some 10 microseconds, about what it costs to wake a sleeping thread.
+  return static_cast<int>(std::clamp<std::int64_t>(steps >> 19, 1, threads));
+}
+
 BlockScale measure_blocks(std::span<const float> blocks, std::int64_t d) {
   float largest = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -30,34 +35,34 @@ BlockScale measure_blocks(std::span<const float> blocks, std::int64_t d) {
   return {static_cast<double>(largest), -std::ilogb(largest)};
 }
 
-void scale_and_whiten(std::span<const float> blocks, int exponent, const Whitening& whitening,
-                      std::span<float> out) {
+void KmeansInput::whiten(std::span<const float> rows, std::span<float> out) const {
   // In double: 2^149 is no float, and the product of a float and a power of two is exact.
-  const double factor = std::ldexp(1.0, exponent);
-  std::vector<float> scaled(blocks.size());
-  for (std::size_t i = 0; i < blocks.size(); ++i)
-    scaled[i] = static_cast<float>(static_cast<double>(blocks[i]) * factor);
+  const double factor = std::ldexp(1.0, scale.exponent);
+  std::vector<float> scaled(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    scaled[i] = static_cast<float>(static_cast<double>(rows[i]) * factor);
   whitening.apply(scaled, out);
 }
 
-TiledBlocks tile_blocks(std::span<const float> blocks, std::int64_t d, int exponent,
-                        const Whitening& whitening, int threads) {
+TiledBlocks tile_blocks(const KmeansInput& input, std::int64_t first, std::int64_t count, int threads) {
+  const std::int64_t d = input.d;
   TiledBlocks result;
   result.d = d;
-  result.count = static_cast<std::int64_t>(blocks.size()) / d;
+  result.first = first;
+  result.count = count;
+  const int team = useful_threads(count * d * d, threads);
   result.tiles.assign(static_cast<std::size_t>(result.groups() * group_points * d), 0.0f);
-  std::vector<double> norms(static_cast<std::size_t>(threads), 0.0);
-  parallel_for(threads, threads, [&](std::int64_t thread) {
-    const auto share = Communicator::share(result.groups(), static_cast<int>(thread), threads);
+  std::vector<double> norms(static_cast<std::size_t>(team), 0.0);
+  parallel_for(team, team, [&](std::int64_t thread) {
+    const auto share = Communicator::share(result.groups(), static_cast<int>(thread), team);
     std::vector<float> rows(static_cast<std::size_t>(group_points * d));
     double largest = 0;
     for (std::int64_t group = share.first; group < share.last; ++group) {
-      const std::int64_t first = group * group_points;
-      const std::int64_t points = std::min(group_points, result.count - first);
-      const auto values = static_cast<std::size_t>(points * d);
-      scale_and_whiten(blocks.subspan(static_cast<std::size_t>(first * d), values), exponent, whitening,
-                       std::span(rows).first(values));
-      float* tiles = result.tiles.data() + group * group_points * d;
+      const std::int64_t offset = group * group_points;
+      const std::int64_t points = std::min(group_points, count - offset);
+      input.whiten(input.block(first + offset, points),
+                   std::span(rows).first(static_cast<std::size_t>(points * d)));
+      float* tiles = result.tiles.data() + offset * d;
       for (std::int64_t i = 0; i < points; ++i) {
         double norm2 = 0;
         for (std::int64_t j = 0; j < d; ++j) {

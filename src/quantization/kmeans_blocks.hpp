@@ -15,6 +15,10 @@ constexpr std::int64_t tile_points = 16;
 /// The unit in which ranks and threads share points.
 constexpr std::int64_t group_points = 64;
 
+/// How many of `threads` are worth waking for so many elementary steps (a step: one multiply-add or so in a
+/// vector loop). Results never depend on it.
+[[nodiscard]] int useful_threads(std::int64_t steps, int threads);
+
 /// Allocates on cache-line borders, so that no vector straddles two lines.
 template <class T>
 struct CacheLineAllocator {
@@ -43,14 +47,26 @@ struct BlockScale {
 /// Throws DataError, naming the block, when a value is NaN or infinite.
 [[nodiscard]] BlockScale measure_blocks(std::span<const float> blocks, std::int64_t d);
 
-/// out = L^T (2^exponent v) for each of the rows of `blocks`.
-void scale_and_whiten(std::span<const float> blocks, int exponent, const Whitening& whitening,
-                      std::span<float> out);
+/// What k-means runs on: all blocks of a layer, the same on every rank, and the way to whiten them.
+struct KmeansInput {
+  std::span<const float> blocks;  ///< n x d
+  std::int64_t d = 0;
+  const Whitening& whitening;
+  BlockScale scale;
 
-/// Whitened points: coordinate j of point i is tiles[(i / 16 * d + j) * 16 + i % 16], padded with zeros to
-/// whole groups.
+  [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(blocks.size()) / d; }
+  [[nodiscard]] std::span<const float> block(std::int64_t index, std::int64_t number = 1) const {
+    return blocks.subspan(static_cast<std::size_t>(index * d), static_cast<std::size_t>(number * d));
+  }
+  /// out = L^T (2^exponent v) for each of the rows.
+  void whiten(std::span<const float> rows, std::span<float> out) const;
+};
+
+/// The whitened blocks [first, first + count) of an input: coordinate j of point i is
+/// tiles[(i / 16 * d + j) * 16 + i % 16], padded with zeros to whole groups.
 struct TiledBlocks {
   std::int64_t d = 0;
+  std::int64_t first = 0;
   std::int64_t count = 0;  ///< points without the padding
   AlignedVector<float> tiles;
   double largest_norm2 = 0;  ///< largest squared norm of a point
@@ -60,8 +76,8 @@ struct TiledBlocks {
     return tiles.data() + index * group_points * d;
   }
 };
-[[nodiscard]] TiledBlocks tile_blocks(std::span<const float> blocks, std::int64_t d, int exponent,
-                                      const Whitening& whitening, int threads);
+[[nodiscard]] TiledBlocks tile_blocks(const KmeansInput& input, std::int64_t first, std::int64_t count,
+                                      int threads);
 
 /// Equality of blocks by their bytes, -0 and 0 being the same.
 class BlockIdentity {

@@ -1,0 +1,129 @@
+// The same bytes on any number of ranks as on one.
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "../unit/quantization/reference_kmeans.hpp"
+#include "bitfall/communicator.hpp"
+#include "bitfall/errors.hpp"
+#include "bitfall/kmeans.hpp"
+#include "catch.hpp"
+#include "quantization/init.hpp"
+#include "quantization/kmeans_update.hpp"
+
+using namespace bitfall;
+using reference::Kind;
+
+namespace {
+
+/// The share of the world's rank, as kmeans() deals it.
+TiledBlocks own_points(const KmeansInput& input, const Communicator& world) {
+  const auto groups = world.share((input.count() + group_points - 1) / group_points);
+  const std::int64_t first = std::min(groups.first * group_points, input.count());
+  return tile_blocks(input, first, std::min(groups.last * group_points, input.count()) - first, 1);
+}
+
+void compare(Kind kind, std::size_t n, std::size_t d, const KmeansParameters& parameters, int rank,
+             std::mt19937& random) {
+  const Communicator world = Communicator::world();
+  const auto values = reference::make_blocks(kind, n, d, random);
+  const Whitening whitening = reference::make_whitening(rank, d, random);
+  const auto width = static_cast<std::int64_t>(d);
+  const KmeansResult alone = kmeans(values, width, whitening, parameters, Communicator::self());
+  const KmeansResult shared = kmeans(values, width, whitening, parameters, world);
+  INFO("kind " << int(kind) << ", n " << n << ", d " << d << ", k " << parameters.k);
+  REQUIRE(shared.k == alone.k);
+  REQUIRE(shared.codebook == alone.codebook);
+  REQUIRE(shared.codes == alone.codes);
+  REQUIRE(shared.iterations.size() == alone.iterations.size());
+  for (std::size_t i = 0; i < alone.iterations.size(); ++i) {
+    REQUIRE(shared.iterations[i].objective == alone.iterations[i].objective);
+    REQUIRE(shared.iterations[i].moved == alone.iterations[i].moved);
+    REQUIRE(shared.iterations[i].refilled == alone.iterations[i].refilled);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("k-means on all ranks gives the bytes of one rank, for blocks of every kind") {
+  std::mt19937 random(21);
+  for (int trial = 0; trial < 5 * int(Kind::kinds); ++trial) {
+    KmeansParameters parameters;
+    parameters.k = 1 + random() % 60;
+    parameters.iterations = 12;
+    parameters.seed = random();
+    parameters.threads = 1 + trial % 2;
+    if (trial % 3 == 0) parameters.greedy_limit = 0;
+    const std::size_t n = 1 + random() % 700, d = 1 + random() % 20;  // also fewer groups than ranks
+    compare(static_cast<Kind>(trial % int(Kind::kinds)), n, d, parameters, trial % 3, random);
+  }
+}
+
+TEST_CASE("k-means large enough to share k-means++ gives the bytes of one rank") {
+  std::mt19937 random(22);
+  KmeansParameters parameters;
+  parameters.k = 256;
+  parameters.iterations = 2;
+  for (const std::int64_t greedy_limit : {std::int64_t{0}, std::int64_t{1} << 40}) {
+    parameters.greedy_limit = greedy_limit;
+    compare(Kind::normal, 60000, 9, parameters, 2, random);  // 2^27.04 products
+  }
+}
+
+TEST_CASE("k-means++ shared by all ranks chooses the blocks that one rank chooses") {
+  const Communicator world = Communicator::world();
+  std::mt19937 random(23);
+  for (int trial = 0; trial < 3 * int(Kind::kinds); ++trial) {
+    const auto kind = static_cast<Kind>(trial % int(Kind::kinds));
+    const std::size_t n = 1 + random() % 600, d = 1 + random() % 12;
+    const auto values = reference::make_blocks(kind, n, d, random);
+    const auto width = static_cast<std::int64_t>(d);
+    const Whitening whitening = reference::make_whitening(trial % 3, d, random);
+    const KmeansInput input{values, width, whitening, measure_blocks(values, width)};
+    const std::int64_t k = count_distinct(values, width, 1 + static_cast<std::int64_t>(random() % 20));
+    const TiledBlocks all = tile_blocks(input, 0, input.count(), 1);
+    const TiledBlocks own = own_points(input, world);
+    for (const int candidates : {1, 3}) {
+      const InitParameters parameters{k, random(), 0, candidates, 1};
+      const auto alone = choose_initial_blocks(input, all, parameters, Communicator::self());
+      REQUIRE(choose_initial_blocks(input, own, parameters, world) == alone);
+    }
+  }
+}
+
+TEST_CASE("refills agree on all ranks with one rank's") {
+  const Communicator world = Communicator::world();
+  std::mt19937 random(24);
+  std::int64_t refilled = 0;
+  for (int trial = 0; trial < 4 * int(Kind::kinds); ++trial) {
+    const auto kind = static_cast<Kind>(trial % int(Kind::kinds));
+    const std::size_t n = 1 + random() % 600, d = 1 + random() % 6;
+    const auto values = reference::make_blocks(kind, n, d, random);
+    const auto width = static_cast<std::int64_t>(d);
+    const Whitening whitening = Whitening::identity(width);
+    const KmeansInput input{values, width, whitening, measure_blocks(values, width)};
+    const std::int64_t k = count_distinct(values, width, 40);
+    const TiledBlocks all = tile_blocks(input, 0, input.count(), 1);
+    const TiledBlocks own = own_points(input, world);
+    CodewordTable table(k, width);
+    table.set(std::vector<float>(static_cast<std::size_t>(k * width), 0.0f));  // all empty but one
+    Clusters alone(input, all, all.largest_norm2, k, 1), shared(input, own, all.largest_norm2, k, 1);
+    alone.assign(table, Communicator::self());
+    shared.assign(table, world);
+    std::vector<float> codebook(static_cast<std::size_t>(k * width), 0.0f), expected(codebook);
+    const std::int64_t count = refill_empty_clusters(input, all, alone, expected, Communicator::self());
+    REQUIRE(refill_empty_clusters(input, own, shared, codebook, world) == count);
+    REQUIRE(codebook == expected);
+    for (std::int64_t code = 0; code < k; ++code) REQUIRE(shared.count(code) == alone.count(code));
+    refilled += count;
+  }
+  CHECK(refilled > 100);
+}
+
+TEST_CASE("bad blocks are refused on every rank") {
+  KmeansParameters parameters;
+  parameters.k = 2;
+  const Whitening identity = Whitening::identity(1);
+  CHECK_THROWS_AS(kmeans(std::vector<float>{1, 2, 1e6f}, 1, identity, parameters, Communicator::world()),
+                  DataError);
+}
