@@ -22,7 +22,8 @@ void check_name(const std::string& name, const std::string& what) {
   require(std::cmp_less_equal(name.size(), most_name_bytes), what + " '" + name.substr(0, 40) +
                                                                  "...' has a name of more than " +
                                                                  std::to_string(most_name_bytes) + " bytes");
-  require(name.find('\0') == std::string::npos, what + " '" + name + "' has a zero byte in its name");
+  const std::size_t zero = name.find('\0');
+  require(zero == std::string::npos, what + " '" + name.substr(0, zero) + "...' has a zero byte in its name");
 }
 
 void check_layer(const QuantizedLayer& layer) {

@@ -1,5 +1,6 @@
 #include "hdf5.hpp"
 
+#include <cstdint>
 #include <string>
 
 namespace bitfall::hdf5 {
@@ -34,6 +35,11 @@ Datatype half_type() {
   checked(H5Tset_size(type.id(), 2), "making the fp16 type");
   checked(H5Tset_ebias(type.id(), 15), "making the fp16 type");
   return type;
+}
+
+std::string memory_file_name() {
+  static std::int64_t files = 0;  // one thread: HDF5 allows no more
+  return "bitfall-archive-" + std::to_string(++files);
 }
 
 }  // namespace bitfall::hdf5

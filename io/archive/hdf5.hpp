@@ -67,6 +67,9 @@ using Dataspace = Handle<H5Sclose>;
 using Datatype = Handle<H5Tclose>;
 using PropertyList = Handle<H5Pclose>;
 
+/// A name that no other open file in memory has: HDF5's core driver takes files of one name for one file.
+[[nodiscard]] std::string memory_file_name();
+
 /// IEEE binary16, little endian: what h5py calls float16.
 [[nodiscard]] Datatype half_type();
 

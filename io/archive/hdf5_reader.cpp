@@ -22,7 +22,7 @@ File open_image(std::string_view image) {
   checked(H5Pset_fapl_core(access.id(), std::size_t{1} << 20, false), "preparing to read");
   // HDF5 copies the image; the interface takes a pointer to non-const only because other users hand it over.
   checked(H5Pset_file_image(access.id(), const_cast<char*>(image.data()), image.size()), "preparing to read");
-  return {H5Fopen("bitfall-archive", H5F_ACC_RDONLY, access.id()), "opening as HDF5"};
+  return {H5Fopen(memory_file_name().c_str(), H5F_ACC_RDONLY, access.id()), "opening as HDF5"};
 }
 
 void require(bool condition, const std::string& what) {

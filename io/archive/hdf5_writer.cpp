@@ -31,8 +31,8 @@ File create_in_memory() {
   const PropertyList creation(H5Pcreate(H5P_FILE_CREATE), "preparing a file in memory");
   // Times would make equal archives differ.
   checked(H5Pset_obj_track_times(creation.id(), false), "preparing a file in memory");
-  // The name is never used on a disk.
-  return {H5Fcreate("bitfall-archive", H5F_ACC_TRUNC, creation.id(), access.id()), "making a file in memory"};
+  return {H5Fcreate(memory_file_name().c_str(), H5F_ACC_TRUNC, creation.id(), access.id()),
+          "making a file in memory"};
 }
 
 Dataspace scalar() {

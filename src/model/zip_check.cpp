@@ -140,6 +140,9 @@ std::string zip_damage(Bytes file, const InflateEntry& inflate) {
     const std::uint64_t extra = number(file, at + 30, 2);
     const std::uint64_t comment = number(file, at + 32, 2);
     if (!inside(file, at + 46, name + extra + comment)) return "the zip directory is damaged";
+    // LibTorch's reader (miniz) takes an entry with the MS-DOS folder bit for a folder and reads nothing of
+    // it.
+    if ((number(file, at + 38, 4) & 0x10) != 0) return "its zip directory calls a file a folder";
     Entry entry{std::string(reinterpret_cast<const char*>(file.data() + at + 46), name),
                 number(file, at + 10, 2),
                 number(file, at + 16, 4),

@@ -34,7 +34,8 @@ TemporaryFolder::~TemporaryFolder() {
 
 std::vector<std::string> TemporaryFolder::names() const {
   std::vector<std::string> names;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path_)) names.push_back(entry.path().filename());
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_))
+    names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -59,13 +60,15 @@ QuantizedLayer random_layer(const std::string& name, const std::vector<std::int6
   double objective = 100.0 + value(random);
   for (std::int64_t i = 0; i < iterations; ++i) {
     objective *= 1.0 - 0.01 / static_cast<double>(i + 1) * (1.0 + value(random));
-    const auto moved = static_cast<std::int64_t>(random() % (layer.codes.size() / static_cast<std::size_t>(i + 1) + 1));
+    const auto moved =
+        static_cast<std::int64_t>(random() % (layer.codes.size() / static_cast<std::size_t>(i + 1) + 1));
     layer.iterations.push_back({objective, moved, i == 0 ? 2 : 0, 0.1 * value(random)});
   }
   return layer;
 }
 
-KeptTensor random_tensor(const std::string& name, const std::vector<std::int64_t>& shape, std::uint64_t seed) {
+KeptTensor random_tensor(const std::string& name, const std::vector<std::int64_t>& shape,
+                         std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<float> normal;
   std::size_t elements = 1;
@@ -105,11 +108,13 @@ std::string difference(const QuantizedLayer& one, const QuantizedLayer& other) {
            a.refilled == b.refilled && static_cast<float>(a.seconds) == static_cast<float>(b.seconds);
   };
   if (one.name != other.name || one.weight_name != other.weight_name) return "a name";
-  if (one.kind != other.kind || one.weight_shape != other.weight_shape || one.groups != other.groups) return "a shape";
+  if (one.kind != other.kind || one.weight_shape != other.weight_shape || one.groups != other.groups)
+    return "a shape";
   if (one.d != other.d || one.k != other.k || one.metric != other.metric) return "d, k or metric";
   if (one.codes != other.codes) return "codes";
   if (one.codebook != other.codebook) return "a codebook";
-  if (!std::equal(one.iterations.begin(), one.iterations.end(), other.iterations.begin(), other.iterations.end(), same))
+  if (!std::equal(one.iterations.begin(), one.iterations.end(), other.iterations.begin(),
+                  other.iterations.end(), same))
     return "iterations";
   return "";
 }
@@ -127,7 +132,8 @@ std::string difference(const Archive& one, const Archive& other) {
     const std::string what = difference(one.layers[i], other.layers[i]);
     if (!what.empty()) return what + " of layer " + one.layers[i].name;
   }
-  if (!std::equal(one.kept.begin(), one.kept.end(), other.kept.begin(), other.kept.end(), same)) return "a kept tensor";
+  if (!std::equal(one.kept.begin(), one.kept.end(), other.kept.begin(), other.kept.end(), same))
+    return "a kept tensor";
   if (one.plan_json != other.plan_json) return "the plan";
   if (one.model != other.model) return "the model";
   if (one.provenance_json != other.provenance_json) return "the provenance";

@@ -47,7 +47,8 @@ TEST_CASE("an archive is read back as it was written") {
   CHECK(difference(archive, parse_archive(read_file(folder / "a.h5"), "x")).empty());
   CHECK(is_hdf5(folder / "a.h5"));
   CHECK(bytes.file == static_cast<std::int64_t>(std::filesystem::file_size(folder / "a.h5")));
-  CHECK(bytes.file == bytes.codes + bytes.codebooks + bytes.kept + bytes.model + bytes.provenance + bytes.overhead);
+  CHECK(bytes.file ==
+        bytes.codes + bytes.codebooks + bytes.kept + bytes.model + bytes.provenance + bytes.overhead);
   CHECK(bytes.codes > 0);
   CHECK(bytes.overhead > 0);
   CHECK(bytes.model < 1000);  // zeros compress
@@ -93,7 +94,8 @@ TEST_CASE("equal archives are equal bytes, whenever they are written and whateve
   const hdf5::QuietErrors quiet;
   hdf5::Reader one(unseal(first, "first"), 1 << 30);
   hdf5::Reader other(unseal(second, "second"), 1 << 30);
-  for (const char* name : {"codes", "kept_data", "plan", "model"}) CHECK(one.bytes(name) == other.bytes(name));
+  for (const char* name : {"codes", "kept_data", "plan", "model"})
+    CHECK(one.bytes(name) == other.bytes(name));
   for (const char* name : {"layers", "iterations", "kept"}) {
     const Table a = one.table(name);
     const Table b = other.table(name);

@@ -10,7 +10,13 @@ using namespace bitfall;
 using Type = Column::Type;
 
 TEST_CASE("cells hold what was put into them") {
-  Table table("t", {{"name", Type::text, 5}, {"n", Type::integer}, {"x", Type::real}, {"shape", Type::integer, 3}, {"hash", Type::bytes, 32}}, 2);
+  Table table("t",
+              {{"name", Type::text, 5},
+               {"n", Type::integer},
+               {"x", Type::real},
+               {"shape", Type::integer, 3},
+               {"hash", Type::bytes, 32}},
+              2);
   CHECK(table.row_bytes() == 5 + 8 + 8 + 24 + 32);
   CHECK(table.rows() == 2);
   table.set(1, "name", std::string_view("abcde"));

@@ -98,6 +98,12 @@ TEST_CASE("deflated entries are compared with what they inflate to", "[zip]") {
   CHECK(damage_of(file, "throw") == "its entry 'a' can't be decompressed");
 }
 
+TEST_CASE("a file that the directory calls a folder is found", "[zip]") {
+  std::string file = zip_of("data", false);
+  file[file.find("PK\1\2") + 38] = 0x10;
+  CHECK(damage_of(file) == "its zip directory calls a file a folder");
+}
+
 TEST_CASE("no truncation and no broken byte makes the check read outside", "[zip]") {
   for (const bool zip64 : {false, true}) {
     const std::string file = zip_of("0123456789", zip64);
