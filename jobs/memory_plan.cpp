@@ -12,18 +12,20 @@ namespace bitfall {
 MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing, std::int64_t images,
                        std::int64_t micro_batch, int threads, const Communicator& communicator) {
   const std::array<std::int64_t, 3> shape = {preprocessing.channels, preprocessing.crop, preprocessing.crop};
-  MemoryPlan plan;
-  std::int64_t per_image = 0;
-  communicator.guarded("running one image to plan the memory", [&] {
-    per_image = frontier_bytes_per_image(network, shape);
-    plan.base_bytes = current_rss_bytes();
-  });
-  plan.base_bytes = communicator.max(plan.base_bytes);
   // Rank 0 has the largest share of the micro-batches (Communicator::share).
   const std::int64_t micro_batches = (images + micro_batch - 1) / micro_batch;
   const std::int64_t share = Communicator::share(micro_batches, 0, communicator.size()).size();
-  plan.frontier_bytes = per_image * std::min(share * micro_batch, images);
-  plan.workspace_bytes = per_image * std::min(micro_batch, images) * threads;
+  MemoryPlan plan;
+  communicator.guarded("running one micro-batch to plan the memory", [&] {
+    const WalkMemory walk = predict_walk_memory(network, shape, std::min(share * micro_batch, images),
+                                                std::min(micro_batch, images), threads);
+    plan.frontier_bytes = walk.frontier_bytes;
+    plan.workspace_bytes = walk.workspace_bytes;
+    // Resident after the trial, less what it freed: LibTorch's own pages are in by then.
+    release_free_memory();
+    plan.base_bytes = current_rss_bytes();
+  });
+  plan.base_bytes = communicator.max(plan.base_bytes);
   return plan;
 }
 

@@ -17,7 +17,7 @@ struct MemoryPlan {
   [[nodiscard]] std::int64_t rank_bytes() const { return base_bytes + frontier_bytes + workspace_bytes; }
 };
 
-/// Runs one zero image to find the frontier of an image (collective).
+/// Runs one micro-batch of zeros to see what each step holds (collective).
 [[nodiscard]] MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing,
                                      std::int64_t images, std::int64_t micro_batch, int threads,
                                      const Communicator& communicator);
