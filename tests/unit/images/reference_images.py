@@ -10,6 +10,7 @@ import random
 import struct
 import sys
 
+import PIL
 from PIL import Image
 
 # Around the 8 and 16 pixel blocks of 4:4:4 and 4:2:0, and extreme shapes.
@@ -67,6 +68,16 @@ def write_jpegs(folder):
     (folder / "stray-bytes.jpg").write_bytes(plain[:-2] + bytes(3) + plain[-2:])
 
 
+def resize(image, size):
+    """Rows first, then columns: Image.resize until Pillow 12. Pillow 13 (its pull request 9549) turns the order
+    round for tall images, which moves some bytes by one; bitfall keeps the order that networks were trained with.
+    """
+    result = image.resize((size[0], image.height), Image.BILINEAR).resize(size, Image.BILINEAR)
+    if int(PIL.__version__.split(".")[0]) < 13:
+        assert result.tobytes() == image.resize(size, Image.BILINEAR).tobytes()
+    return result
+
+
 def write_resizes(folder, lines):
     inputs = [(1, 1), (1, 9), (9, 1), (3, 2), (31, 17), (64, 64), (100, 7), (7, 100), (257, 193)]
     outputs = [(1, 1), (1, 5), (5, 1), (2, 3), (16, 16), (31, 17), (33, 64), (300, 11), (11, 300), (257, 8)]
@@ -76,7 +87,7 @@ def write_resizes(folder, lines):
         image.save(folder / f"noise-{number}.ppm")
         for after in outputs:
             name = f"resized-{number}-{after[0]}x{after[1]}.ppm"
-            image.resize(after, Image.BILINEAR).save(folder / name)
+            resize(image, after).save(folder / name)
             lines.append(f"resize noise-{number}.ppm {name}")
 
 
@@ -86,18 +97,19 @@ def write_preprocessed(folder, lines):
     except ImportError:
         return
     configurations = [(256, 224, 3), (32, 32, 3), (33, 32, 3), (40, 7, 1), (17, 1, 3), (5, 4, 1), (0, 1, 3)]
-    for size in SIZES:
-        name = f"{size[0]}x{size[1]}-420-baseline"
+    for name in [f"{size[0]}x{size[1]}-420-baseline" for size in SIZES]:
         image = Image.open(folder / (name + ".jpg")).convert("RGB")
-        for resize, crop, channels in configurations:
-            steps = [transforms.Resize(resize)] if resize else []
-            steps += [transforms.CenterCrop(crop)] + ([transforms.Grayscale()] if channels == 1 else [])
+        for short_side, crop, channels in configurations:
+            resized = image
+            if short_side:
+                resized = resize(image, transforms.Resize(short_side)(image).size)
+            steps = [transforms.CenterCrop(crop)] + ([transforms.Grayscale()] if channels == 1 else [])
             steps += [transforms.ToTensor(),
                       transforms.Normalize((0.485, 0.456, 0.406)[:channels], (0.229, 0.224, 0.225)[:channels])]
-            values = transforms.Compose(steps)(image).flatten().tolist()
-            output = f"{name}-{resize}-{crop}-{channels}.f32"
+            values = transforms.Compose(steps)(resized).flatten().tolist()
+            output = f"{name}-{short_side}-{crop}-{channels}.f32"
             (folder / output).write_bytes(struct.pack(f"<{len(values)}f", *values))
-            lines.append(f"preprocess {name}.jpg {output} {resize} {crop} {channels}")
+            lines.append(f"preprocess {name}.jpg {output} {short_side} {crop} {channels}")
 
 
 def main(folder):

@@ -1,5 +1,5 @@
 // What is no JPEG, or not a whole one, is an error that names it; never a crash, never grey pixels.
-#include <algorithm>
+#include <thread>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
@@ -57,11 +57,36 @@ TEST_CASE("an impossible or foreign file is an error") {
   CHECK_FALSE(decode_error("\xFF\xD8\xFF\xD9").empty());
   CHECK_FALSE(decode_error(with_size(whole, 0, 29)).empty());
   CHECK_FALSE(decode_error(with_size(whole, 37, 0)).empty());
+  INFO(decode_error(with_size(whole, 65500, 65500)));
   CHECK(decode_error(with_size(whole, 65500, 65500)).find("limit of 2^28") != std::string::npos);
   CHECK_FALSE(decode_error(with_size(whole, 370, 290)).empty());  // fewer coefficients than pixels
   std::string twelve_bits = whole;
   twelve_bits[marker(whole, 0xC0) + 4] = 12;
   CHECK_FALSE(decode_error(twelve_bits).empty());
+}
+
+TEST_CASE("an image never decodes with the tables of the one before it") {
+  const std::string whole = sample_jpeg(37, 29, 1);
+  for (const unsigned char type : {0xDB, 0xC4}) {  // quantization tables, Huffman tables
+    std::string without = whole;
+    const char bytes[2] = {static_cast<char>(0xFF), static_cast<char>(type)};
+    for (std::size_t at = 0; (at = without.find(std::string(bytes, 2))) != std::string::npos;) {
+      const auto length =
+          static_cast<unsigned char>(without[at + 2]) * 256 + static_cast<unsigned char>(without[at + 3]);
+      without.erase(at, static_cast<std::size_t>(length) + 2);
+    }
+    const auto pixels = [&] {
+      try {
+        return decode_jpeg(as_bytes(without), "x").pixels;
+      } catch (const DataError&) {
+        return std::vector<std::uint8_t>();
+      }
+    };
+    std::vector<std::uint8_t> alone;
+    std::thread([&] { alone = pixels(); }).join();
+    REQUIRE(decode_error(whole).empty());
+    CHECK(pixels() == alone);
+  }
 }
 
 TEST_CASE("flipped bits never crash, and a decoder that failed decodes the next image") {
