@@ -66,11 +66,18 @@ TEST_CASE("files that are no tar") {
 TEST_CASE("a pipe is refused and not waited for") {
   const TemporaryFolder folder;
   REQUIRE(mkfifo((folder / "p.tar").c_str(), 0600) == 0);
-  auto opened = std::async(std::launch::async,
-                           [&] { CHECK_THROWS_AS(ShardSet::open((folder / "p.tar").string()), Error); });
-  const bool in_time = opened.wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+  auto refused = std::async(std::launch::async, [&] {
+    try {
+      static_cast<void>(ShardSet::open((folder / "p.tar").string()));
+    } catch (const DataError&) {
+      return true;
+    }
+    return false;
+  });
+  const bool in_time = refused.wait_for(std::chrono::seconds(10)) == std::future_status::ready;
   CHECK(in_time);
   if (!in_time) std::ofstream(folder / "p.tar").put('x');  // wakes the reader
+  CHECK(refused.get());
 }
 
 TEST_CASE("a wrong checksum is damage") {

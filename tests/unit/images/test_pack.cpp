@@ -122,8 +122,14 @@ TEST_CASE("shards of an earlier, larger set are not left to mix with the new one
   PackParameters parameters = parameters_of(folder);
   static_cast<void>(pack(parameters));
   parameters.samples_per_shard = 100;
-  CHECK_THROWS_WITH(plan_pack(parameters), Catch::Matchers::Contains("out-0001.tar"));
-  CHECK_THROWS_AS(plan_pack(parameters), UsageError);
+  std::string message;
+  try {
+    static_cast<void>(plan_pack(parameters));
+  } catch (const UsageError& error) {
+    message = error.what();
+  }
+  INFO(message);
+  CHECK(message.find("out-0001.tar") != std::string::npos);
   std::filesystem::remove(folder / "out-0001.tar");
   std::filesystem::remove(folder / "out-0002.tar");
   CHECK(plan_pack(parameters).shards.size() == 1);
