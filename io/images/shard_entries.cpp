@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "bitfall/errors.hpp"
 #include "tar_reader.hpp"
@@ -71,6 +72,19 @@ ShardEntry make_entry(const ShardFile& file, const std::string& key, const TarMe
   return entry;
 }
 
+/// Whether the header is the one that was indexed, and of a file of that size.
+bool is_header_of(std::span<const std::uint8_t> header, const Sample& sample, std::uint64_t image_header) {
+  return block_hash(header) == image_header && size_of(header) == sample.bytes;
+}
+
+/// Whether a header names KEY.jpg. Its 100 bytes hold all of a short name only.
+bool has_key(std::span<const std::uint8_t> header, const std::string& key) {
+  constexpr std::size_t kShort = 90;
+  if (key.size() > kShort) return true;
+  const std::string_view name(reinterpret_cast<const char*>(header.data()), 100);
+  return name.starts_with(key + ".");
+}
+
 }  // namespace
 
 std::vector<ShardEntry> scan_shard(const ShardFile& file) {
@@ -99,8 +113,9 @@ bool matches(const ShardFile& file, const ShardEntry& entry) {
   try {
     ShardEntry now = entry;
     read_label(file, now);
+    const auto header = file.read(entry.sample.offset - kTarBlock, kTarBlock);
     return now.sample.label == entry.sample.label && now.label_blocks == entry.label_blocks &&
-           block_hash(file.read(entry.sample.offset - kTarBlock, kTarBlock)) == entry.image_header;
+           is_header_of(header, entry.sample, entry.image_header) && has_key(header, entry.sample.key);
   } catch (const DataError&) {
     return false;
   }
@@ -110,7 +125,7 @@ std::vector<std::uint8_t> read_image(const ShardFile& file, const Sample& sample
                                      std::uint64_t image_header) {
   const std::string name = sample.key + ".jpg";
   auto bytes = file.read(sample.offset - kTarBlock, kTarBlock + sample.bytes, name);
-  if (block_hash(std::span(bytes).first(kTarBlock)) != image_header) {
+  if (!is_header_of(std::span(bytes).first(kTarBlock), sample, image_header)) {
     throw DataError(
         file.path().string() + ": " + name +
         " is not where the index has it: the shard was changed since; run `bitfall pack` again, or "

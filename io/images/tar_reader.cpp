@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include "bitfall/errors.hpp"
@@ -16,26 +15,6 @@ namespace {
 
 DataError wrong(const ShardFile& file, const std::string& what) {
   return DataError(file.path().string() + ": " + what);
-}
-
-/// The size field of a header: octal digits between spaces and NULs, or (GNU) a big-endian number after 0x80.
-std::optional<std::int64_t> size_of(std::span<const std::uint8_t> header) {
-  const auto field = header.subspan(124, 12);
-  std::uint64_t value = 0;
-  if (field[0] == 0x80) {
-    for (const std::uint8_t byte : field.subspan(1)) {
-      if (value >> 55 != 0) return std::nullopt;
-      value = value << 8 | byte;
-    }
-    return static_cast<std::int64_t>(value);
-  }
-  std::size_t at = 0;
-  while (at < field.size() && field[at] == ' ') ++at;
-  for (; at < field.size() && field[at] != ' ' && field[at] != 0; ++at) {
-    if (field[at] < '0' || field[at] > '7') return std::nullopt;
-    value = value * 8 + (field[at] - '0');
-  }
-  return static_cast<std::int64_t>(value);
 }
 
 /// Where the data of the entry lie whose headers begin at `position`: behind the extended headers (pax x and
@@ -90,6 +69,25 @@ Reader open_reader(const ShardFile& file) {
 }
 
 }  // namespace
+
+std::optional<std::int64_t> size_of(std::span<const std::uint8_t> header) {
+  const auto field = header.subspan(124, 12);
+  std::uint64_t value = 0;
+  if (field[0] == 0x80) {
+    for (const std::uint8_t byte : field.subspan(1)) {
+      if (value >> 55 != 0) return std::nullopt;
+      value = value << 8 | byte;
+    }
+    return static_cast<std::int64_t>(value);
+  }
+  std::size_t at = 0;
+  while (at < field.size() && field[at] == ' ') ++at;
+  for (; at < field.size() && field[at] != ' ' && field[at] != 0; ++at) {
+    if (field[at] < '0' || field[at] > '7') return std::nullopt;
+    value = value * 8 + (field[at] - '0');
+  }
+  return static_cast<std::int64_t>(value);
+}
 
 // libarchive knows the dialects of names; it reads the headers and seeks over the data.
 std::vector<TarMember> list_members(const ShardFile& file) {

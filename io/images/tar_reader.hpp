@@ -1,6 +1,7 @@
 #pragma once
 /// The members of a tar and where their bytes are.
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,10 @@ struct TarMember {
 /// Every regular file, in order; folders are left out. Throws DataError for a damaged or truncated tar, for
 /// links, devices, sparse files, absolute paths and for anything behind the end marker.
 [[nodiscard]] std::vector<TarMember> list_members(const ShardFile& file);
+
+/// The size field of a header block: octal digits between spaces and NULs, or (GNU) a big-endian number after
+/// 0x80.
+[[nodiscard]] std::optional<std::int64_t> size_of(std::span<const std::uint8_t> header);
 
 /// FNV-1a, 64 bits: recognises a block that is not the one it was; no protection against malice.
 [[nodiscard]] std::uint64_t block_hash(std::span<const std::uint8_t> bytes);
