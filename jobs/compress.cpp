@@ -94,7 +94,7 @@ class CompressJob {
     if (context_.options.dry_run) return print_plan();
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     require_writable(options_.output, context_.communicator);
-    const ShardSet shards = open_shards(options_.data.shards, context_.communicator);
+    const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
     const MemoryPlan memory = plan_for(static_cast<std::int64_t>(samples_.size()));

@@ -32,7 +32,7 @@ class EvaluateJob {
         context_(context),
         student_(load_network(options.model, context.communicator).network),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
-        shards_(open_shards(options.data.shards, context.communicator)) {
+        shards_(open_shards(options.data.shards, context)) {
     if (!options.teacher.empty())
       teacher_.emplace(load_network(options.teacher, context.communicator).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");

@@ -89,9 +89,10 @@ at::Tensor to_tensor(Batch&& batch) {
       [pixels](void*) mutable { pixels.reset(); }, at::TensorOptions().dtype(at::kFloat));
 }
 
-ShardSet open_shards(const std::string& pattern, const Communicator& communicator) {
+ShardSet open_shards(const std::string& pattern, const JobContext& context) {
   std::optional<ShardSet> shards;
-  communicator.guarded("opening the shards " + pattern, [&] { shards = ShardSet::open(pattern); });
+  context.communicator.guarded("opening the shards " + pattern, [&] { shards = ShardSet::open(pattern); });
+  if (!shards->warning().empty()) context.reporter.warning(shards->warning());
   return std::move(*shards);
 }
 

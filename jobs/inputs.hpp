@@ -47,8 +47,9 @@ void add_data_options(CLI::App& job, DataOptions& options);
 /// A tensor [N, C, H, W] with the batch's pixels (moved, not copied).
 [[nodiscard]] at::Tensor to_tensor(Batch&& batch);
 
-/// Opens the shards on every rank; errors are agreed on (collective).
-[[nodiscard]] ShardSet open_shards(const std::string& pattern, const Communicator& communicator);
+/// Opens the shards on every rank; errors are agreed on (collective). An index file that can't be used is a
+/// warning.
+[[nodiscard]] ShardSet open_shards(const std::string& pattern, const JobContext& context);
 
 /// Decodes this rank's micro-batches (collective: an error on one rank ends all).
 [[nodiscard]] std::vector<at::Tensor> load_inputs(const ShardSet& shards, const Preprocessing& preprocessing,

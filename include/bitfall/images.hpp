@@ -54,15 +54,20 @@ struct Sample {
 };
 
 /// WebDataset tars (`KEY.jpg` + `KEY.cls`), indexed once, read by sample index. Samples are ordered by shard
-/// path, then by position in the tar; so sample i is the same on every rank.
+/// path, then by position in the tar; so sample i is the same on every rank. docs/shards.md has the rules.
 class ShardSet {
  public:
-  /// `pattern` is a glob. Throws MissingInputError when it matches nothing, DataError for a bad tar (file
-  /// named).
+  /// `pattern` is a glob. A shard with an index file beside it (SHARD.idx, written by `pack`) is not read
+  /// through. Throws MissingInputError when nothing matches, DataError for a bad tar (file named).
   static ShardSet open(const std::string& pattern);
   [[nodiscard]] const std::vector<Sample>& samples() const { return samples_; }
   [[nodiscard]] const std::vector<std::filesystem::path>& paths() const { return paths_; }
-  /// The JPEG bytes of sample i. Thread-safe (pread). Throws DataError naming shard and key.
+  /// Index files that could not be believed, in one sentence; empty when there were none.
+  [[nodiscard]] const std::string& warning() const { return warning_; }
+  /// How many shards were opened by their index file.
+  [[nodiscard]] std::int64_t indexed() const { return indexed_; }
+  /// The JPEG bytes of sample i. Thread-safe (pread). Throws DataError naming shard and key when the shard
+  /// has ended or changed there since it was opened.
   [[nodiscard]] std::vector<std::uint8_t> read(std::int64_t index) const;
   /// SHA-256-like fingerprint of keys, labels and sizes, for provenance (hex).
   [[nodiscard]] std::string fingerprint() const;
@@ -75,6 +80,8 @@ class ShardSet {
   ShardSet();
   std::vector<std::filesystem::path> paths_;
   std::vector<Sample> samples_;
+  std::string warning_;
+  std::int64_t indexed_ = 0;
   struct Files;
   std::unique_ptr<Files> files_;
 };
@@ -90,7 +97,7 @@ struct Batch {
 /// Decodes batches ahead on its own threads and hands them out in the order given.
 class BatchLoader {
  public:
-  /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads`
+  /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads` >= 1
   /// threads.
   BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
               std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch = 4);
@@ -122,10 +129,12 @@ struct PackPlan {
   std::vector<std::string> classes;
   std::vector<std::vector<Entry>> shards;
 };
+/// Throws MissingInputError, DataError for what is no image folder, UsageError when shards of a larger,
+/// earlier set have the same prefix: they would be read together with the new ones.
 [[nodiscard]] PackPlan plan_pack(const PackParameters& parameters);
 /// Writes PREFIX-classes.json: the class names in label order.
 void write_class_list(const PackParameters& parameters, const PackPlan& plan);
-/// Writes shard `index` of the plan (temporary name, fsync, rename), deterministic bytes.
+/// Writes shard `index` of the plan (temporary name, fsync, rename) and its index file, deterministic bytes.
 void write_shard(const PackParameters& parameters, const PackPlan& plan, std::int64_t index);
 
 }  // namespace bitfall

@@ -24,11 +24,13 @@ struct CloseHandle {
 };
 using Handle = std::unique_ptr<void, CloseHandle>;
 
-/// One decompressor for each thread: making one costs as much as decoding a 32 x 32 image.
-tjhandle decompressor() {
-  thread_local const Handle handle(tjInitDecompress());
+/// One for each image, though making one costs as much as decoding 32 x 32 pixels: libjpeg keeps the
+/// quantization and Huffman tables of earlier files (for abbreviated streams), so that a file that lacks its
+/// own would decode to what another image left behind, and a damaged one would spoil the next.
+Handle make_decompressor() {
+  Handle handle(tjInitDecompress());
   if (!handle) throw InternalError("TurboJPEG can't start: " + std::string(tjGetErrorStr2(nullptr)));
-  return handle.get();
+  return handle;
 }
 
 bool contains_end_of_image(std::span<const std::uint8_t> bytes) {
@@ -67,14 +69,13 @@ struct Header {
   int width = 0, height = 0, colour_space = -1;
 };
 
-Header read_header(std::span<const std::uint8_t> bytes, const std::string& name) {
+Header read_header(tjhandle handle, std::span<const std::uint8_t> bytes, const std::string& name) {
   if (bytes.empty()) throw_bad_jpeg(name, "it is empty");
   if (bytes.size() < 3 || bytes[0] != 0xFF || bytes[1] != 0xD8 || bytes[2] != 0xFF)
     throw_bad_jpeg(name, "it does not begin like a JPEG file");
   if (bytes.size() > std::numeric_limits<unsigned long>::max() / 2) throw_bad_jpeg(name, "it is too big");
   Header header;
   int subsampling = 0;
-  tjhandle handle = decompressor();
   const int status = tjDecompressHeader3(handle, bytes.data(), bytes.size(), &header.width, &header.height,
                                          &subsampling, &header.colour_space);
   // With an unusual chroma layout this call fails after it has found the size, yet such a file decodes.
@@ -89,17 +90,18 @@ Header read_header(std::span<const std::uint8_t> bytes, const std::string& name)
 }  // namespace
 
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name) {
-  const Header header = read_header(bytes, name);
+  const Handle handle = make_decompressor();
+  const Header header = read_header(handle.get(), bytes, name);
   const bool is_cmyk = header.colour_space == TJCS_CMYK || header.colour_space == TJCS_YCCK;
   const std::int64_t pixels = static_cast<std::int64_t>(header.width) * header.height;
   Image image{header.width, header.height, std::vector<std::uint8_t>(static_cast<std::size_t>(pixels) * 3)};
   std::vector<std::uint8_t> cmyk(is_cmyk ? static_cast<std::size_t>(pixels) * 4 : 0);
 
-  tjhandle handle = decompressor();
   const int status = tjDecompress2(
-      handle, bytes.data(), bytes.size(), is_cmyk ? cmyk.data() : image.pixels.data(), header.width, 0,
+      handle.get(), bytes.data(), bytes.size(), is_cmyk ? cmyk.data() : image.pixels.data(), header.width, 0,
       header.height, is_cmyk ? TJPF_CMYK : TJPF_RGB, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS);
-  if (status != 0 && !is_harmless_warning(handle, bytes)) throw_bad_jpeg(name, tjGetErrorStr2(handle));
+  if (status != 0 && !is_harmless_warning(handle.get(), bytes))
+    throw_bad_jpeg(name, tjGetErrorStr2(handle.get()));
   if (is_cmyk) inverted_cmyk_to_rgb(cmyk, image.pixels);
   return image;
 }

@@ -3,6 +3,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "bitfall/errors.hpp"
@@ -23,11 +24,12 @@ struct BatchLoader::Impl {
     std::exception_ptr error;
   };
   std::mutex mutex;
-  std::condition_variable changed;
+  std::condition_variable_any changed;
   std::map<std::size_t, Outcome> ready;
   std::size_t taken = 0;      ///< next batch for a thread
   std::size_t delivered = 0;  ///< next batch for the consumer
-  bool stop = false;
+  /// Last: destroyed first. A jthread asks its thread to stop and joins it, also when starting a later one
+  /// fails.
   std::vector<std::jthread> threads;
 
   Impl(const ShardSet& set, Preprocessing how, std::vector<std::vector<std::int64_t>> list, int count,
@@ -36,23 +38,22 @@ struct BatchLoader::Impl {
         preprocessing(std::move(how)),
         batches(std::move(list)),
         prefetch(static_cast<std::size_t>(std::max(ahead, count))) {
-    for (int i = 0; i < count; ++i) threads.emplace_back([this] { decode(); });
-  }
-  ~Impl() {
-    {
-      const std::lock_guard lock(mutex);
-      stop = true;
-    }
-    changed.notify_all();
+    BITFALL_ASSERT(count >= 1, "a loader has threads");
+    for (int i = 0; i < count; ++i)
+      threads.emplace_back([this](const std::stop_token& stop) { decode(stop); });
   }
 
-  void decode() {
+  ~Impl() {
+    for (std::jthread& thread : threads) thread.request_stop();  // all of them before the first is waited for
+  }
+
+  void decode(const std::stop_token& stop) {
     for (;;) {
       std::size_t index = 0;
       {
         std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return stop || taken >= batches.size() || taken < delivered + prefetch; });
-        if (stop || taken >= batches.size()) return;
+        changed.wait(lock, stop, [&] { return taken >= batches.size() || taken < delivered + prefetch; });
+        if (stop.stop_requested() || taken >= batches.size()) return;
         index = taken++;
       }
       Outcome outcome;

@@ -12,10 +12,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "atomic_file.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "bitfall/random.hpp"
+#include "file.hpp"
+#include "shard_entries.hpp"
+#include "shard_index.hpp"
 
 namespace bitfall {
 
@@ -25,10 +27,12 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t shuffle_stream = std::uint64_t{1} << 41;
 
-std::vector<fs::path> sorted_entries(const fs::path& folder, bool folders) {
+std::vector<fs::path> sorted_entries(const fs::path& folder) {
   std::vector<fs::path> entries;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (folders ? entry.is_directory() : entry.is_regular_file()) entries.push_back(entry.path());
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
+  } catch (const fs::filesystem_error& error) {
+    throw MissingInputError("cannot read the folder " + folder.string() + ": " + error.code().message());
   }
   std::sort(entries.begin(), entries.end());
   return entries;
@@ -41,7 +45,7 @@ bool has_jpeg_name(const fs::path& file) {
   return extension == ".jpg" || extension == ".jpeg";
 }
 
-std::vector<std::uint8_t> read_image(const fs::path& path) {
+std::vector<std::uint8_t> read_jpeg_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::vector<std::uint8_t> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file.good() && !file.eof()) throw MissingInputError("cannot read the image " + path.string());
@@ -95,11 +99,24 @@ class TarWriter {
   std::unique_ptr<archive, int (*)(archive*)> writer_;
 };
 
-void write_whole(const fs::path& path, const std::string& bytes) {
-  AtomicFile file(path);
-  file.write(bytes);
-  file.sync();
-  file.commit();
+void add_class(PackPlan& plan, std::vector<PackPlan::Entry>& entries, const fs::path& folder) {
+  const auto label = static_cast<std::int32_t>(plan.classes.size());
+  plan.classes.push_back(folder.filename().string());
+  for (const fs::path& file : sorted_entries(folder)) {
+    if (fs::is_directory(file))
+      throw DataError("'" + file.string() +
+                      "' is a folder, and a class has only images: FOLDER/CLASS/NAME.jpg");
+    if (!has_jpeg_name(file)) throw DataError(file.string() + " is no .jpg or .jpeg; convert or remove it");
+    entries.push_back({file, label, ""});
+  }
+}
+
+/// PREFIX-0005.tar of an earlier set of six would be matched by PREFIX-*.tar beside a new set of five.
+void refuse_leftovers(const std::string& prefix, std::int64_t shards) {
+  const fs::path leftover = shard_path(prefix, shards);
+  if (!fs::exists(leftover)) return;
+  throw UsageError(leftover.string() + " is left from an earlier set, and the new one has only " +
+                   std::to_string(shards) + " shards; remove the old ones or choose another --output");
 }
 
 }  // namespace
@@ -111,13 +128,8 @@ PackPlan plan_pack(const PackParameters& parameters) {
   }
   PackPlan plan;
   std::vector<PackPlan::Entry> entries;
-  for (const fs::path& folder : sorted_entries(parameters.folder, true)) {
-    const auto label = static_cast<std::int32_t>(plan.classes.size());
-    plan.classes.push_back(folder.filename().string());
-    for (const fs::path& file : sorted_entries(folder, false)) {
-      if (!has_jpeg_name(file)) throw DataError(file.string() + " is no .jpg or .jpeg; convert or remove it");
-      entries.push_back({file, label, ""});
-    }
+  for (const fs::path& folder : sorted_entries(parameters.folder)) {
+    if (fs::is_directory(folder)) add_class(plan, entries, folder);
   }
   if (entries.empty()) {
     throw DataError("no images in '" + parameters.folder.string() + "': it must hold CLASS/NAME.jpg");
@@ -133,22 +145,29 @@ PackPlan plan_pack(const PackParameters& parameters) {
     if (i % static_cast<std::size_t>(parameters.samples_per_shard) == 0) plan.shards.emplace_back();
     plan.shards.back().push_back(std::move(entries[i]));
   }
+  refuse_leftovers(parameters.prefix, static_cast<std::int64_t>(plan.shards.size()));
   return plan;
 }
 
 void write_class_list(const PackParameters& parameters, const PackPlan& plan) {
-  write_whole(parameters.prefix + "-classes.json", nlohmann::json(plan.classes).dump(1) + "\n");
+  write_file_atomically(parameters.prefix + "-classes.json", nlohmann::json(plan.classes).dump(1) + "\n");
 }
 
 void write_shard(const PackParameters& parameters, const PackPlan& plan, std::int64_t index) {
   TarWriter tar;
   for (const PackPlan::Entry& entry : plan.shards.at(static_cast<std::size_t>(index))) {
-    const auto image = read_image(entry.file);
+    const auto image = read_jpeg_file(entry.file);
     const std::string label = std::to_string(entry.label);
     tar.add(entry.key + ".jpg", image.data(), image.size());
     tar.add(entry.key + ".cls", label.data(), label.size());
   }
-  write_whole(shard_path(parameters.prefix, index), tar.finish());
+  // The old index goes first: whatever ends this job, no index lies beside a shard that it was not made for.
+  const fs::path path = shard_path(parameters.prefix, index);
+  std::error_code ignored;
+  fs::remove(index_path(path), ignored);
+  write_file_atomically(path, tar.finish());
+  const ShardFile file(path);
+  write_file_atomically(index_path(path), index_text(file, scan_shard(file)));
 }
 
 }  // namespace bitfall

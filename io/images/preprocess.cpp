@@ -19,13 +19,18 @@ Preprocessing preset(const std::string& name) {
   return result;
 }
 
+bool is_preset(const std::string& name) {
+  return name == "imagenet" || name == "cifar";
+}
+
 std::array<float, 3> three_numbers(const toml::node& node, const std::string& path, const std::string& key) {
   const toml::array* array = node.as_array();
   if (array == nullptr || array->size() != 3) throw ConfigError(path + ": " + key + " must be three numbers");
   std::array<float, 3> values{};
   for (std::size_t i = 0; i < 3; ++i) {
     const auto value = (*array)[i].value<double>();
-    if (!value) throw ConfigError(path + ": " + key + " must be three numbers");
+    if (!value || !std::isfinite(static_cast<float>(*value)))
+      throw ConfigError(path + ": " + key + " must be three numbers");
     values[i] = static_cast<float>(*value);
   }
   return values;
@@ -46,7 +51,12 @@ Preprocessing from_file(const std::string& path) {
     throw ConfigError(path + ":" + std::to_string(error.source().begin.line) + ": " +
                       std::string(error.description()));
   }
-  Preprocessing result = preset(table["base"].value_or(std::string("imagenet")));
+  Preprocessing result;
+  if (const toml::node* base = table.get("base"); base != nullptr) {
+    const auto name = base->value<std::string>();
+    if (!name || !is_preset(*name)) throw ConfigError(path + ": base must be 'imagenet' or 'cifar'");
+    result = preset(*name);
+  }
   result.name = path;
   for (const auto& [name, node] : table) {
     const std::string key(name.str());
@@ -93,7 +103,7 @@ std::uint8_t luma(const std::uint8_t* rgb) {
 }  // namespace
 
 Preprocessing preprocessing_from_name(const std::string& name) {
-  if (name == "imagenet" || name == "cifar") return preset(name);
+  if (is_preset(name)) return preset(name);
   if (std::filesystem::is_regular_file(name)) return from_file(name);
   throw UsageError("--preprocess: '" + name + "' is neither imagenet, cifar nor a TOML file");
 }

@@ -7,7 +7,7 @@
 
 #include "bitfall/archive.hpp"
 #include "catch.hpp"
-#include "io/archive/sha256.hpp"
+#include "io/files/sha256.hpp"
 #include "sample_archive.hpp"
 
 using namespace bitfall;
