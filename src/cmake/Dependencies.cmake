@@ -1,7 +1,13 @@
-# Everything bitfall is built from, found once. docs/development.md gives the reason for each.
+# Everything bitfall is built from, found once; also installed, for bitfallConfig.cmake.
+# docs/development.md gives the reason for each.
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+# The flag, not OpenMP::OpenMP_CXX: that target names GCC's libgomp.so by its path, and CMake then warns that LibTorch's
+# libgomp.so.1 hides it at run time. It shall: both have one SONAME, and a process must have one OpenMP run-time.
+add_library(bitfall_openmp INTERFACE IMPORTED)
+target_compile_options(bitfall_openmp INTERFACE ${OpenMP_CXX_FLAGS})
+target_link_options(bitfall_openmp INTERFACE ${OpenMP_CXX_FLAGS})
 find_package(PkgConfig REQUIRED)
 set(HDF5_PREFER_PARALLEL TRUE)
 find_package(HDF5 REQUIRED COMPONENTS C)
@@ -16,21 +22,3 @@ find_package(tomlplusplus REQUIRED)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(TURBOJPEG REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
-
-find_program(CCACHE_PROGRAM ccache)
-if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-endif()
-
-# CUDA: only the run-time and NCCL, for what `bitfall doctor` reports.
-set(BITFALL_HAS_CUDA OFF)
-if(NOT BITFALL_CUDA STREQUAL "OFF")
-  find_package(CUDAToolkit 13.0 QUIET)
-  find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
-  if(CUDAToolkit_FOUND AND NCCL_LIBRARY)
-    set(BITFALL_HAS_CUDA ON)
-  elseif(BITFALL_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "BITFALL_CUDA=ON needs the CUDA toolkit 13 and NCCL")
-  endif()
-endif()
-message(STATUS "bitfall: CUDA ${BITFALL_HAS_CUDA}")

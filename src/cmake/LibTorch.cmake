@@ -1,4 +1,4 @@
-# LibTorch from the PyPI wheel as hand-made imported targets.
+# LibTorch from the PyPI wheel as hand-made imported targets; also installed, for bitfallConfig.cmake.
 # find_package(Torch) is not used: it overrides CUDA architectures and languages, and takes far longer.
 set(BITFALL_TORCH_ROOT "" CACHE PATH "site-packages/torch of the PyPI wheel, or an unpacked libtorch")
 if(NOT EXISTS ${BITFALL_TORCH_ROOT}/lib/libtorch_cpu.so)
@@ -12,9 +12,9 @@ foreach(name c10 torch_cpu)
     ${BITFALL_TORCH_ROOT}/include ${BITFALL_TORCH_ROOT}/include/torch/csrc/api/include)
 endforeach()
 # The headers alone (c10::Half), for rooms that need no tensor.
-add_library(bitfall_torch_headers INTERFACE)
+add_library(bitfall_torch_headers INTERFACE IMPORTED)
 target_include_directories(bitfall_torch_headers SYSTEM INTERFACE ${BITFALL_TORCH_ROOT}/include)
-add_library(bitfall_torch INTERFACE)
+add_library(bitfall_torch INTERFACE IMPORTED)
 target_link_libraries(bitfall_torch INTERFACE torch::torch_cpu torch::c10)
 # torch_cpu needs libcudart and libcupti of CUDA 13: the toolkit's or those of the wheels beside it.
 target_link_options(bitfall_torch INTERFACE
