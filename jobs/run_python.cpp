@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "bitfall/errors.hpp"
@@ -34,12 +35,15 @@ std::string interpreter() {
 }
 
 std::string script_path(const std::string& script) {
-  for (const char* folder : {BITFALL_SOURCE_SCRIPTS, BITFALL_INSTALLED_SCRIPTS}) {
-    const auto path = std::filesystem::path(folder) / script;
-    if (std::filesystem::exists(path)) return path.string();
+  // Beside an installed program, wherever its prefix was moved to; otherwise in the source tree.
+  std::error_code no_proc;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", no_proc);
+  const auto installed = (program.parent_path() / BITFALL_SCRIPTS_FROM_PROGRAM).lexically_normal();
+  for (const std::filesystem::path& folder : {installed, std::filesystem::path(BITFALL_SOURCE_SCRIPTS)}) {
+    if (std::filesystem::exists(folder / script)) return (folder / script).string();
   }
-  throw MissingInputError("the script " + script +
-                          " is neither in " BITFALL_SOURCE_SCRIPTS " nor in " BITFALL_INSTALLED_SCRIPTS);
+  throw MissingInputError("the script " + script + " is neither in " + installed.string() +
+                          " nor in " BITFALL_SOURCE_SCRIPTS "; install bitfall again");
 }
 
 std::string read_all(const FileDescriptor& file) {

@@ -1,0 +1,23 @@
+# `cmake --install`: the program, its Python scripts, and the library as find_package(bitfall) takes it.
+include(CMakePackageConfigHelpers)
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/bitfall)
+
+# What a consumer links: bitfall::bitfall, all rooms whose interfaces are public.
+add_library(bitfall_library INTERFACE)
+set_target_properties(bitfall_library PROPERTIES EXPORT_NAME bitfall)
+target_link_libraries(bitfall_library INTERFACE bitfall_calibration bitfall_images bitfall_archive)
+
+install(TARGETS bitfall)
+install(PROGRAMS python/bitfall_import.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
+install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_quantization bitfall_model
+                bitfall_calibration bitfall_files bitfall_images bitfall_archive
+  EXPORT bitfallTargets)
+install(EXPORT bitfallTargets NAMESPACE bitfall:: DESTINATION ${config_dir})
+configure_package_config_file(src/cmake/bitfallConfig.cmake.in ${CMAKE_BINARY_DIR}/bitfallConfig.cmake
+  INSTALL_DESTINATION ${config_dir})
+# 0.x: any minor version may change the interface.
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/bitfallConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/bitfallConfig.cmake ${CMAKE_BINARY_DIR}/bitfallConfigVersion.cmake
+              src/cmake/Dependencies.cmake src/cmake/LibTorch.cmake
+  DESTINATION ${config_dir})
