@@ -14,11 +14,13 @@
 #include "hdf5_file.hpp"
 #include "layout.hpp"
 #include "seal.hpp"
-#include "sha256.hpp"
 #include "table.hpp"
 
 namespace bitfall {
 namespace {
+
+/// Keeps products with a number of codewords or the bytes of an element below 2^63.
+constexpr std::int64_t most_elements = std::int64_t{1} << 40;
 
 void require(bool condition, const std::string& what) {
   if (!condition) throw DataError(what);
@@ -48,25 +50,39 @@ void check_version(const hdf5::Reader& reader) {
                                               std::to_string(minor) + ", this bitfall reads format " +
                                               std::to_string(layout::version_major) +
                                               "; install a newer bitfall");
+  require(major == layout::version_major || major < 1,
+          "the archive has format " + std::to_string(major) +
+              " of an unreleased bitfall, this one reads format " + std::to_string(layout::version_major) +
+              "; compress the network again");
   // A newer minor version only adds datasets, columns and attributes.
   require(major == layout::version_major && minor >= 0,
           "the archive claims the impossible format " + std::to_string(major) + "." + std::to_string(minor));
 }
 
-/// Takes the next `count` elements of `data`; the table's offsets leave no gaps.
+/// Data of several owners one after the other, without gaps.
 template <class T>
-std::span<const T> take(std::span<const T> data, std::int64_t offset, std::int64_t expected_offset,
-                        std::int64_t count, const std::string& what) {
-  require(offset == expected_offset, what + " does not begin where the previous one ends");
-  require(count >= 0 && std::cmp_less_equal(offset, data.size()) &&
-              std::cmp_less_equal(count, data.size() - static_cast<std::size_t>(offset)),
-          what + " ends beyond the stored data");
-  return data.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count));
-}
+class Parts {
+ public:
+  Parts(std::vector<T> data, std::string name) : data_(std::move(data)), name_(std::move(name)) {}
 
-std::span<const std::uint8_t> bytes_of(std::span<const std::uint16_t> halves) {
-  return {reinterpret_cast<const std::uint8_t*>(halves.data()), halves.size_bytes()};
-}
+  /// The next `count` elements.
+  std::span<const T> take(std::int64_t count, const std::string& owner) {
+    require(count >= 0 && std::cmp_less_equal(count, data_.size() - taken_),
+            owner + " needs more than what is left of '" + name_ + "'");
+    const auto part = std::span(data_).subspan(taken_, static_cast<std::size_t>(count));
+    taken_ += part.size();
+    return part;
+  }
+
+  void require_all_taken() const {
+    require(taken_ == data_.size(), "'" + name_ + "' has data that belong to nothing");
+  }
+
+ private:
+  std::vector<T> data_;
+  std::string name_;
+  std::size_t taken_ = 0;
+};
 
 /// Everything but codes, codebook and iterations.
 QuantizedLayer read_layer_row(const Table& table, std::int64_t row) {
@@ -82,80 +98,69 @@ QuantizedLayer read_layer_row(const Table& table, std::int64_t row) {
   return layer;
 }
 
+/// The iterations of every layer; `counts` says how many each has.
+void read_iterations(hdf5::Reader& reader, std::span<const std::int64_t> counts,
+                     std::vector<QuantizedLayer>& layers) {
+  const Table table = reader.table(layout::iterations);
+  const std::vector<float> seconds = reader.floats(layout::seconds);
+  require(std::cmp_equal(seconds.size(), table.rows()), "iterations and their seconds differ in number");
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    require(counts[i] >= 0 && counts[i] <= table.rows() - row,
+            "layer '" + layers[i].name + "' has more iterations than are stored");
+    for (const std::int64_t end = row + counts[i]; row < end; ++row) {
+      layers[i].iterations.push_back({table.real(row, "objective"), table.integer(row, "moved"),
+                                      table.integer(row, "refilled"),
+                                      seconds[static_cast<std::size_t>(row)]});
+    }
+  }
+  require(row == table.rows(), "there are iterations that belong to no layer");
+}
+
 std::vector<QuantizedLayer> read_layers(hdf5::Reader& reader) {
   const Table table = reader.table(layout::layers);
-  const std::vector<std::uint8_t> codes = reader.bytes(layout::codes);
-  const std::vector<std::uint16_t> codebooks = reader.halves(layout::codebooks);
+  Parts codes(reader.bytes(layout::codes), layout::codes);
+  Parts codebooks(reader.halves(layout::codebooks), layout::codebooks);
   std::vector<QuantizedLayer> layers;
-  std::int64_t codes_end = 0;
-  std::int64_t codebooks_end = 0;
+  std::vector<std::int64_t> iterations;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     QuantizedLayer layer = read_layer_row(table, row);
     const std::string what = "layer '" + layer.name + "'";
     const std::int64_t blocks = checked_blocks(layer);
-    require(table.integer(row, "code_bits") == layer.code_bits(), what + " has a code width that is not k's");
-    const std::int64_t codes_bytes = table.integer(row, "codes_bytes");
-    const auto packed = take(std::span(codes), table.integer(row, "codes_offset"), codes_end, codes_bytes,
-                             "the codes of " + what);
-    // A layer with k = 1 has no bytes, so its number of blocks is bounded here.
-    require(blocks <= std::int64_t{1} << 60, what + " has an impossible number of blocks");
+    require(blocks <= most_elements && layer.d <= most_elements, what + " is impossibly large");
+    // A layer with k = 1 has codes without bytes, so their number is bounded here.
     reader.spend(2 * blocks, what);
+    const auto packed = codes.take((blocks * layer.code_bits() + 7) / 8, what);
     layer.codes = unpack_codes(packed, blocks, layer.code_bits());
-    require(layer.d <= static_cast<std::int64_t>(codebooks.size()),
-            what + " has codewords longer than all codebooks");
-    const auto codebook = take(std::span(codebooks), table.integer(row, "codebook_offset"), codebooks_end,
-                               layer.k * layer.d, "the codebook of " + what);
+    const auto codebook = codebooks.take(layer.k * layer.d, what);
     layer.codebook.assign(codebook.begin(), codebook.end());
-    require(table.digest(row, "codes_sha256") == sha256(packed),
-            "the codes of " + what + " do not have their SHA-256");
-    require(table.digest(row, "codebook_sha256") == sha256(bytes_of(codebook)),
-            "the codebook of " + what + " does not have its SHA-256");
-    codes_end += codes_bytes;
-    codebooks_end += layer.k * layer.d;
+    iterations.push_back(table.integer(row, "iterations"));
     layers.push_back(std::move(layer));
   }
-  require(std::cmp_equal(codes.size(), codes_end) && std::cmp_equal(codebooks.size(), codebooks_end),
-          "there are codes or codebooks that belong to no layer");
+  codes.require_all_taken();
+  codebooks.require_all_taken();
+  read_iterations(reader, iterations, layers);
   return layers;
-}
-
-void read_iterations(hdf5::Reader& reader, std::vector<QuantizedLayer>& layers) {
-  const Table table = reader.table(layout::iterations);
-  const std::vector<float> seconds = reader.floats(layout::seconds);
-  require(std::cmp_equal(seconds.size(), table.rows()), "iterations and their seconds differ in number");
-  std::int64_t previous = 0;
-  for (std::int64_t row = 0; row < table.rows(); ++row) {
-    const std::int64_t layer = table.integer(row, "layer");
-    require(layer >= previous && std::cmp_less(layer, layers.size()),
-            "row " + std::to_string(row) + " of iterations belongs to no layer or is out of order");
-    previous = layer;
-    layers[static_cast<std::size_t>(layer)].iterations.push_back(
-        {table.real(row, "objective"), table.integer(row, "moved"), table.integer(row, "refilled"),
-         seconds[static_cast<std::size_t>(row)]});
-  }
 }
 
 std::vector<KeptTensor> read_kept(hdf5::Reader& reader) {
   const Table table = reader.table(layout::kept);
-  const std::vector<std::uint8_t> data = reader.bytes(layout::kept_data);
+  Parts data(reader.bytes(layout::kept_data), layout::kept_data);
   std::vector<KeptTensor> kept;
-  std::int64_t end = 0;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     KeptTensor tensor;
     tensor.name = table.text(row, "name");
     tensor.dtype = table.text(row, "dtype");
     tensor.stored_dtype = table.text(row, "stored_dtype");
     tensor.shape = table.list(row, "shape", table.integer(row, "dimensions"));
-    const std::int64_t bytes = table.integer(row, "bytes");
-    const auto part = take(std::span(data), table.integer(row, "offset"), end, bytes,
-                           "the data of tensor '" + tensor.name + "'");
+    const std::string what = "tensor '" + tensor.name + "'";
+    const std::int64_t elements = checked_elements(tensor.shape, 0, what);
+    require(elements <= most_elements, what + " is impossibly large");
+    const auto part = data.take(elements * dtype_bytes(tensor.stored_dtype), what);
     tensor.bytes.assign(part.begin(), part.end());
-    require(table.digest(row, "sha256") == sha256(tensor.bytes),
-            "the data of tensor '" + tensor.name + "' do not have their SHA-256");
-    end += bytes;
     kept.push_back(std::move(tensor));
   }
-  require(std::cmp_equal(data.size(), end), "there are kept data that belong to no tensor");
+  data.require_all_taken();
   return kept;
 }
 
@@ -163,7 +168,6 @@ Archive read_image(hdf5::Reader& reader) {
   check_version(reader);
   Archive archive;
   archive.layers = read_layers(reader);
-  read_iterations(reader, archive.layers);
   archive.kept = read_kept(reader);
   archive.plan_json = reader.text(layout::plan);
   archive.model = reader.text(layout::model);

@@ -14,7 +14,6 @@
 #include "hdf5_file.hpp"
 #include "layout.hpp"
 #include "seal.hpp"
-#include "sha256.hpp"
 #include "table.hpp"
 
 namespace bitfall {
@@ -30,10 +29,6 @@ std::int64_t longest(const Items& items, Length length) {
   return static_cast<std::int64_t>(most);
 }
 
-std::span<const std::uint8_t> bytes_of(const std::vector<std::uint16_t>& halves) {
-  return {reinterpret_cast<const std::uint8_t*>(halves.data()), halves.size() * sizeof(std::uint16_t)};
-}
-
 std::vector<Column> layer_columns(const std::vector<QuantizedLayer>& layers) {
   return {{"name", Type::text, longest(layers, [](const auto& l) { return l.name.size(); })},
           {"weight_name", Type::text, longest(layers, [](const auto& l) { return l.weight_name.size(); })},
@@ -44,12 +39,7 @@ std::vector<Column> layer_columns(const std::vector<QuantizedLayer>& layers) {
           {"groups", Type::integer},
           {"d", Type::integer},
           {"k", Type::integer},
-          {"code_bits", Type::integer},
-          {"codes_offset", Type::integer},
-          {"codes_bytes", Type::integer},
-          {"codebook_offset", Type::integer},
-          {"codes_sha256", Type::bytes, 32},
-          {"codebook_sha256", Type::bytes, 32}};
+          {"iterations", Type::integer}};
 }
 
 void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers) {
@@ -58,7 +48,6 @@ void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layer
   std::vector<std::uint16_t> codebooks;
   std::int64_t row = 0;
   for (const QuantizedLayer& layer : layers) {
-    const std::vector<std::uint8_t> packed = pack_codes(layer.codes, layer.code_bits());
     table.set(row, "name", layer.name);
     table.set(row, "weight_name", layer.weight_name);
     table.set(row, "kind", to_string(layer.kind));
@@ -68,12 +57,8 @@ void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layer
     table.set(row, "groups", layer.groups);
     table.set(row, "d", layer.d);
     table.set(row, "k", layer.k);
-    table.set(row, "code_bits", std::int64_t{layer.code_bits()});
-    table.set(row, "codes_offset", static_cast<std::int64_t>(codes.size()));
-    table.set(row, "codes_bytes", static_cast<std::int64_t>(packed.size()));
-    table.set(row, "codebook_offset", static_cast<std::int64_t>(codebooks.size()));
-    table.set(row, "codes_sha256", sha256(packed));
-    table.set(row, "codebook_sha256", sha256(bytes_of(layer.codebook)));
+    table.set(row, "iterations", static_cast<std::int64_t>(layer.iterations.size()));
+    const std::vector<std::uint8_t> packed = pack_codes(layer.codes, layer.code_bits());
     codes.insert(codes.end(), packed.begin(), packed.end());
     codebooks.insert(codebooks.end(), layer.codebook.begin(), layer.codebook.end());
     ++row;
@@ -87,15 +72,10 @@ void write_iterations(hdf5::Writer& writer, const std::vector<QuantizedLayer>& l
   std::int64_t rows = 0;
   for (const QuantizedLayer& layer : layers) rows += static_cast<std::int64_t>(layer.iterations.size());
   Table table(layout::iterations,
-              {{"layer", Type::integer},
-               {"objective", Type::real},
-               {"moved", Type::integer},
-               {"refilled", Type::integer}},
-              rows);
+              {{"objective", Type::real}, {"moved", Type::integer}, {"refilled", Type::integer}}, rows);
   std::int64_t row = 0;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    for (const KmeansIteration& iteration : layers[i].iterations) {
-      table.set(row, "layer", static_cast<std::int64_t>(i));
+  for (const QuantizedLayer& layer : layers) {
+    for (const KmeansIteration& iteration : layer.iterations) {
       table.set_real(row, "objective", iteration.objective);
       table.set(row, "moved", iteration.moved);
       table.set(row, "refilled", iteration.refilled);
@@ -112,10 +92,7 @@ void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept) {
        {"dtype", Type::text, longest(kept, [](const auto& t) { return t.dtype.size(); })},
        {"stored_dtype", Type::text, longest(kept, [](const auto& t) { return t.stored_dtype.size(); })},
        {"dimensions", Type::integer},
-       {"shape", Type::integer, longest(kept, [](const auto& t) { return t.shape.size(); })},
-       {"offset", Type::integer},
-       {"bytes", Type::integer},
-       {"sha256", Type::bytes, 32}},
+       {"shape", Type::integer, longest(kept, [](const auto& t) { return t.shape.size(); })}},
       static_cast<std::int64_t>(kept.size()));
   std::vector<std::uint8_t> data;
   std::int64_t row = 0;
@@ -125,9 +102,6 @@ void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept) {
     table.set(row, "stored_dtype", tensor.stored_dtype);
     table.set(row, "dimensions", static_cast<std::int64_t>(tensor.shape.size()));
     table.set(row, "shape", tensor.shape);
-    table.set(row, "offset", static_cast<std::int64_t>(data.size()));
-    table.set(row, "bytes", static_cast<std::int64_t>(tensor.bytes.size()));
-    table.set(row, "sha256", sha256(tensor.bytes));
     data.insert(data.end(), tensor.bytes.begin(), tensor.bytes.end());
     ++row;
   }

@@ -3,14 +3,15 @@
 #include <cstring>
 
 #include "bitfall/archive.hpp"
+#include "content_hash.hpp"
 #include "sha256.hpp"
 
 namespace bitfall {
 
 namespace {
 
-/// Numbers as 8 little-endian bytes; texts, lists and bytes with their length before them: no two archives
-/// can feed the same stream.
+/// Numbers as 8 little-endian bytes; texts and lists with their length before them: no two archives can feed
+/// the same stream.
 class Stream {
  public:
   void add(std::int64_t value) {
@@ -22,10 +23,7 @@ class Stream {
     add(static_cast<std::int64_t>(text.size()));
     hash_.add(text);
   }
-  void add(std::span<const std::uint8_t> bytes) {
-    add(static_cast<std::int64_t>(bytes.size()));
-    hash_.add(bytes);
-  }
+  void add(const Digest& digest) { hash_.add(std::span<const std::uint8_t>(digest)); }
   void add(const std::vector<std::int64_t>& list) {
     add(static_cast<std::int64_t>(list.size()));
     for (const std::int64_t value : list) add(value);
@@ -43,9 +41,8 @@ void add_layer(Stream& stream, const QuantizedLayer& layer) {
   stream.add(layer.weight_shape);
   for (const std::int64_t value : {layer.groups, layer.d, layer.k}) stream.add(value);
   stream.add(to_string(layer.metric));
-  stream.add(pack_codes(layer.codes, layer.code_bits()));
-  stream.add(
-      std::span(reinterpret_cast<const std::uint8_t*>(layer.codebook.data()), layer.codebook.size() * 2));
+  stream.add(codes_sha256(layer));
+  stream.add(codebook_sha256(layer));
   stream.add(static_cast<std::int64_t>(layer.iterations.size()));
   for (const KmeansIteration& iteration : layer.iterations) {
     stream.add(std::bit_cast<std::int64_t>(iteration.objective));
@@ -55,6 +52,15 @@ void add_layer(Stream& stream, const QuantizedLayer& layer) {
 }
 
 }  // namespace
+
+Digest codes_sha256(const QuantizedLayer& layer) {
+  return sha256(pack_codes(layer.codes, layer.code_bits()));
+}
+
+Digest codebook_sha256(const QuantizedLayer& layer) {
+  return sha256(
+      std::span(reinterpret_cast<const std::uint8_t*>(layer.codebook.data()), layer.codebook.size() * 2));
+}
 
 std::string content_hash(const Archive& archive) {
   Stream stream;
@@ -66,7 +72,7 @@ std::string content_hash(const Archive& archive) {
     stream.add(std::string_view(tensor.dtype));
     stream.add(std::string_view(tensor.stored_dtype));
     stream.add(tensor.shape);
-    stream.add(std::span<const std::uint8_t>(tensor.bytes));
+    stream.add(sha256(tensor.bytes));
   }
   stream.add(std::string_view(archive.plan_json));
   return stream.finish();

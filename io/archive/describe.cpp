@@ -12,6 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "content_hash.hpp"
+#include "sha256.hpp"
+
 namespace bitfall {
 namespace {
 
@@ -51,6 +54,8 @@ Json layer_json(const QuantizedLayer& layer) {
                {"code_bits", layer.code_bits()},
                {"codes_bytes", codes_bytes(layer)},
                {"codebook_bytes", codebook_bytes(layer)},
+               {"codes_sha256", to_hex(codes_sha256(layer))},
+               {"codebook_sha256", to_hex(codebook_sha256(layer))},
                {"iterations", layer.iterations.size()},
                {"first_objective", nullptr},
                {"last_objective", nullptr}};
@@ -62,11 +67,8 @@ Json layer_json(const QuantizedLayer& layer) {
 }
 
 Json kept_json(const KeptTensor& tensor) {
-  return {{"name", tensor.name},
-          {"dtype", tensor.dtype},
-          {"stored_dtype", tensor.stored_dtype},
-          {"shape", tensor.shape},
-          {"bytes", tensor.bytes.size()}};
+  return {{"name", tensor.name},   {"dtype", tensor.dtype},        {"stored_dtype", tensor.stored_dtype},
+          {"shape", tensor.shape}, {"bytes", tensor.bytes.size()}, {"sha256", to_hex(sha256(tensor.bytes))}};
 }
 
 /// The plan's "sizes", or null: an archive may come from elsewhere (import) with another plan or none.

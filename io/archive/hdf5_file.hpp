@@ -2,17 +2,19 @@
 /// HDF5 files as byte strings: written into and read from memory, so that all I/O on the disk is ours and a
 /// full disk can't confuse HDF5. Only what an archive needs: root attributes, flat arrays and tables.
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "hdf5.hpp"
+#include "memory_file.hpp"
 #include "table.hpp"
 
 namespace bitfall::hdf5 {
 
-/// Builds a file. Every dataset gets an attribute "sha256" (hex) over its uncompressed bytes.
+/// Builds a file, as small as HDF5 allows. It has no hashes of its own: the seal vouches for every byte.
 class Writer {
  public:
   /// Without `compress` no dataset is compressed.
@@ -33,15 +35,17 @@ class Writer {
   [[nodiscard]] std::string finish();
 
  private:
-  void write(const std::string& name, hid_t type, std::int64_t count, std::span<const std::uint8_t> bytes);
+  void write(const std::string& name, hid_t stored_type, hid_t memory_type, std::int64_t count,
+             std::span<const std::uint8_t> bytes);
 
   bool compress_;
   std::int64_t declared_bytes_ = 0;
+  std::unique_ptr<MemoryFile> image_;  ///< on the heap because HDF5 holds its address
   File file_;
 };
 
-/// Reads a file that nobody vouches for. Datasets must be plain: no links elsewhere, no filters but shuffle,
-/// deflate and fletcher32, no types but those that Writer makes, and together not larger than `budget` bytes.
+/// Reads a file that nobody vouches for. Datasets must be plain: no links elsewhere, no filters but shuffle
+/// and deflate, no types but those that Writer makes, and together not larger than `budget` bytes.
 /// Throws DataError or Failure naming the dataset.
 class Reader {
  public:
@@ -49,7 +53,6 @@ class Reader {
 
   [[nodiscard]] std::string text_attribute(const std::string& name) const;
   [[nodiscard]] std::int64_t integer_attribute(const std::string& name) const;
-  /// Each of these checks the dataset's SHA-256.
   [[nodiscard]] std::vector<std::uint8_t> bytes(const std::string& name);
   [[nodiscard]] std::string text(const std::string& name);
   [[nodiscard]] std::vector<std::uint16_t> halves(const std::string& name);
@@ -63,11 +66,12 @@ class Reader {
  private:
   [[nodiscard]] Dataset open(const std::string& name) const;
   [[nodiscard]] std::vector<std::uint8_t> read(const Dataset& dataset, const std::string& name,
-                                               const Datatype& type);
+                                               const Datatype& stored, const Datatype& memory);
   template <class T>
   [[nodiscard]] std::vector<T> values(const std::string& name, hid_t expected);
 
   File file_;
+  std::int64_t file_bytes_;
   std::int64_t budget_;
 };
 

@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "chunks.hpp"
 #include "hdf5_file.hpp"
-#include "sha256.hpp"
+#include "row_type.hpp"
 
 namespace bitfall::hdf5 {
 namespace {
 
 constexpr std::int64_t most_attribute_bytes = 4096;
-constexpr std::int64_t most_row_bytes = 65536;
 
 File open_image(std::string_view image) {
   const PropertyList access(H5Pcreate(H5P_FILE_ACCESS), "preparing to read");
@@ -56,65 +56,10 @@ std::string read_text_attribute(hid_t object, const std::string& name) {
   return text;
 }
 
-/// A filter pipeline that can't do anything but what docs/format.md names.
-void check_layout(const Dataset& dataset, const std::string& name, std::int64_t most_chunk_bytes,
-                  std::int64_t element_bytes) {
-  const std::string action = "reading the layout of '" + name + "'";
-  const PropertyList creation(H5Dget_create_plist(dataset.id()), action);
-  const H5D_layout_t layout = H5Pget_layout(creation.id());
-  require(layout == H5D_COMPACT || layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED,
-          "dataset '" + name + "' has a layout that archives don't use");
-  require(H5Pget_external_count(creation.id()) == 0, "dataset '" + name + "' points to other files");
-  const int filters = checked(H5Pget_nfilters(creation.id()), action);
-  for (int i = 0; i < filters; ++i) {
-    unsigned flags = 0;
-    std::size_t values = 0;
-    const H5Z_filter_t filter = H5Pget_filter2(creation.id(), static_cast<unsigned>(i), &flags, &values,
-                                               nullptr, 0, nullptr, nullptr);
-    require(filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_SHUFFLE || filter == H5Z_FILTER_FLETCHER32,
-            "dataset '" + name + "' uses filter " + std::to_string(filter) + ", which archives don't use");
-  }
-  require(filters <= 3, "dataset '" + name + "' has too many filters");
-  if (layout != H5D_CHUNKED) return;
-  hsize_t chunk = 0;
-  require(H5Pget_chunk(creation.id(), 1, &chunk) == 1 && chunk >= 1 &&
-              chunk <= static_cast<hsize_t>(most_chunk_bytes / element_bytes),
-          "dataset '" + name + "' has chunks larger than itself");
-}
-
-bool same_type(hid_t one, hid_t other) {
-  return H5Tequal(one, other) > 0;
-}
-
-Column read_column(const Datatype& row, unsigned member, const std::string& table) {
-  const std::string action = "reading the columns of '" + table + "'";
-  const Datatype type(H5Tget_member_type(row.id(), member), action);
-  char* name = H5Tget_member_name(row.id(), member);
-  if (name == nullptr) fail(action);
-  Column column{name, Column::Type::integer, 1,
-                static_cast<std::int64_t>(H5Tget_member_offset(row.id(), member))};
-  H5free_memory(name);
-
-  if (same_type(type.id(), H5T_STD_I64LE)) return column;
-  column.type = Column::Type::real;
-  if (same_type(type.id(), H5T_IEEE_F64LE)) return column;
-  column.width = static_cast<std::int64_t>(H5Tget_size(type.id()));
-  column.type = Column::Type::text;
-  if (H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) == 0) return column;
-  if (H5Tget_class(type.id()) == H5T_ARRAY && H5Tget_array_ndims(type.id()) == 1) {
-    const Datatype base(H5Tget_super(type.id()), action);
-    column.type = Column::Type::bytes;
-    if (same_type(base.id(), H5T_STD_U8LE)) return column;
-    column.type = Column::Type::integer;
-    column.width /= 8;
-    if (same_type(base.id(), H5T_STD_I64LE)) return column;
-  }
-  throw DataError("column '" + column.name + "' of '" + table + "' has a type that archives don't use");
-}
-
 }  // namespace
 
-Reader::Reader(std::string_view image, std::int64_t budget) : file_(open_image(image)), budget_(budget) {}
+Reader::Reader(std::string_view image, std::int64_t budget)
+    : file_(open_image(image)), file_bytes_(static_cast<std::int64_t>(image.size())), budget_(budget) {}
 
 std::string Reader::text_attribute(const std::string& name) const {
   return read_text_attribute(file_.id(), name);
@@ -146,24 +91,42 @@ Dataset Reader::open(const std::string& name) const {
 }
 
 std::vector<std::uint8_t> Reader::read(const Dataset& dataset, const std::string& name,
-                                       const Datatype& type) {
+                                       const Datatype& stored, const Datatype& memory) {
   const std::string action = "reading dataset '" + name + "'";
   const Dataspace space(H5Dget_space(dataset.id()), action);
-  hsize_t count = 0;
+  hsize_t extent = 0;
   require(H5Sis_simple(space.id()) > 0 && H5Sget_simple_extent_ndims(space.id()) == 1 &&
-              H5Sget_simple_extent_dims(space.id(), &count, nullptr) == 1,
+              H5Sget_simple_extent_dims(space.id(), &extent, nullptr) == 1,
           "dataset '" + name + "' is not one-dimensional");
-  const auto element_bytes = static_cast<std::int64_t>(H5Tget_size(type.id()));
-  require(element_bytes >= 1 && count <= static_cast<hsize_t>(budget_ / element_bytes),
+  const auto stored_bytes = static_cast<std::int64_t>(H5Tget_size(stored.id()));
+  const auto memory_bytes = static_cast<std::int64_t>(H5Tget_size(memory.id()));
+  const std::int64_t element_bytes = std::max(stored_bytes, memory_bytes);
+  require(element_bytes >= 1 && extent <= static_cast<hsize_t>(budget_ / element_bytes),
           "dataset '" + name + "' claims far more bytes than a file of this size can hold");
-  const std::int64_t bytes = static_cast<std::int64_t>(count) * element_bytes;
-  spend(bytes, "dataset '" + name + "'");
-  check_layout(dataset, name, bytes, element_bytes);
-  std::vector<std::uint8_t> data(static_cast<std::size_t>(bytes));
-  if (bytes > 0)
-    checked(H5Dread(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), action);
-  require(read_text_attribute(dataset.id(), "sha256") == to_hex(sha256(data)),
-          "dataset '" + name + "' does not have the SHA-256 that stands beside it");
+  const auto count = static_cast<std::int64_t>(extent);
+  spend(count * element_bytes, "dataset '" + name + "'");
+
+  const PropertyList creation(H5Dget_create_plist(dataset.id()), action);
+  const H5D_layout_t layout = H5Pget_layout(creation.id());
+  require(layout == H5D_COMPACT || layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED,
+          "dataset '" + name + "' has a layout that archives don't use");
+  require(H5Pget_external_count(creation.id()) == 0, "dataset '" + name + "' points to other files");
+  std::vector<std::uint8_t> data;
+  if (layout == H5D_CHUNKED) {
+    data = read_chunks(dataset, name, count, stored_bytes, file_bytes_);
+  } else {
+    data.resize(static_cast<std::size_t>(count * stored_bytes));
+    if (count > 0)
+      checked(H5Dread(dataset.id(), stored.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()), action);
+  }
+  if (count > 0 && !same_type(stored.id(), memory.id())) {
+    data.resize(static_cast<std::size_t>(count * element_bytes));
+    std::vector<std::uint8_t> background(data.size());
+    checked(H5Tconvert(stored.id(), memory.id(), static_cast<std::size_t>(count), data.data(),
+                       background.data(), H5P_DEFAULT),
+            action);
+  }
+  data.resize(static_cast<std::size_t>(count * memory_bytes));
   return data;
 }
 
@@ -172,7 +135,7 @@ std::vector<T> Reader::values(const std::string& name, hid_t expected) {
   const Dataset dataset = open(name);
   const Datatype type(H5Dget_type(dataset.id()), "reading the type of '" + name + "'");
   require(same_type(type.id(), expected), "dataset '" + name + "' has another type than docs/format.md says");
-  const std::vector<std::uint8_t> data = read(dataset, name, type);
+  const std::vector<std::uint8_t> data = read(dataset, name, type, type);
   std::vector<T> values(data.size() / sizeof(T));
   if (!data.empty()) std::memcpy(values.data(), data.data(), data.size());
   return values;
@@ -197,15 +160,10 @@ std::vector<float> Reader::floats(const std::string& name) {
 
 Table Reader::table(const std::string& name) {
   const Dataset dataset = open(name);
-  const Datatype type(H5Dget_type(dataset.id()), "reading the type of '" + name + "'");
-  require(H5Tget_class(type.id()) == H5T_COMPOUND, "dataset '" + name + "' is not a table");
-  const auto row_bytes = static_cast<std::int64_t>(H5Tget_size(type.id()));
-  require(row_bytes >= 1 && row_bytes <= most_row_bytes, "the rows of '" + name + "' are too long");
-  const int members = checked(H5Tget_nmembers(type.id()), "counting the columns of '" + name + "'");
-  std::vector<Column> columns;
-  for (int member = 0; member < members; ++member)
-    columns.push_back(read_column(type, static_cast<unsigned>(member), name));
-  return {name, std::move(columns), row_bytes, read(dataset, name, type)};
+  const Datatype stored(H5Dget_type(dataset.id()), "reading the type of '" + name + "'");
+  std::vector<Column> columns = columns_of(stored, name);
+  std::vector<std::uint8_t> data = read(dataset, name, stored, row_type_in_memory(columns));
+  return {name, std::move(columns), std::move(data)};
 }
 
 std::int64_t Reader::stored_bytes(const std::string& name) const {

@@ -6,7 +6,7 @@
 namespace bitfall::layout {
 
 constexpr std::string_view magic = "bitfall";
-constexpr std::int64_t version_major = 1;
+constexpr std::int64_t version_major = 2;
 constexpr std::int64_t version_minor = 0;
 
 constexpr const char* layers = "layers";

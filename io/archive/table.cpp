@@ -19,24 +19,25 @@ namespace bitfall {
 static_assert(std::endian::native == std::endian::little, "bitfall needs a little-endian machine");
 
 std::int64_t Column::bytes() const {
-  return type == Type::integer || type == Type::real ? 8 * width : width;
+  return type == Type::text ? width : 8 * width;
 }
 
 Table::Table(std::string name, std::vector<Column> columns, std::int64_t rows)
     : name_(std::move(name)), columns_(std::move(columns)) {
-  for (Column& column : columns_) {
-    column.offset = row_bytes_;
-    row_bytes_ += column.bytes();
-  }
+  place_columns();
   data_.resize(static_cast<std::size_t>(rows * row_bytes_));
 }
 
-Table::Table(std::string name, std::vector<Column> columns, std::int64_t row_bytes,
-             std::vector<std::uint8_t> data)
-    : name_(std::move(name)), columns_(std::move(columns)), row_bytes_(row_bytes), data_(std::move(data)) {
-  for (const Column& column : columns_) {
-    if (column.offset < 0 || column.width < 1 || column.bytes() > row_bytes - column.offset)
-      throw DataError("column '" + column.name + "' of " + name_ + " does not fit into a row");
+Table::Table(std::string name, std::vector<Column> columns, std::vector<std::uint8_t> data)
+    : name_(std::move(name)), columns_(std::move(columns)), data_(std::move(data)) {
+  place_columns();
+  BITFALL_ASSERT(row_bytes_ > 0 && static_cast<std::int64_t>(data_.size()) % row_bytes_ == 0, name_);
+}
+
+void Table::place_columns() {
+  for (Column& column : columns_) {
+    column.offset = row_bytes_;
+    row_bytes_ += column.bytes();
   }
 }
 
@@ -79,12 +80,6 @@ void Table::set(std::int64_t row, std::string_view column, std::span<const std::
   if (!list.empty()) std::memcpy(&data_[place(row, cell)], list.data(), list.size_bytes());
 }
 
-void Table::set(std::int64_t row, std::string_view column, const Digest& digest) {
-  const Column& cell = find(column, Column::Type::bytes);
-  BITFALL_ASSERT(std::cmp_equal(digest.size(), cell.width), name_ + "." + cell.name);
-  std::copy(digest.begin(), digest.end(), data_.begin() + static_cast<std::ptrdiff_t>(place(row, cell)));
-}
-
 std::int64_t Table::integer(std::int64_t row, std::string_view column) const {
   return list(row, column, 1).front();
 }
@@ -115,15 +110,6 @@ std::vector<std::int64_t> Table::list(std::int64_t row, std::string_view column,
                     " has another number of values in column '" + cell.name + "' than it says");
   values.resize(static_cast<std::size_t>(count));
   return values;
-}
-
-Digest Table::digest(std::int64_t row, std::string_view column) const {
-  const Column& cell = find(column, Column::Type::bytes);
-  Digest digest{};
-  if (std::cmp_not_equal(cell.width, digest.size()))
-    throw DataError("column '" + cell.name + "' of " + name_ + " is not a SHA-256");
-  std::memcpy(digest.data(), &data_[place(row, cell)], digest.size());
-  return digest;
 }
 
 }  // namespace bitfall

@@ -1,12 +1,10 @@
 #pragma once
-/// A table as it lies in an HDF5 compound dataset: rows of packed little-endian columns.
+/// A table as HDF5 reads and writes it: rows of packed columns.
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "sha256.hpp"
 
 namespace bitfall {
 
@@ -16,12 +14,11 @@ struct Column {
     integer,  ///< int64
     real,     ///< IEEE binary64
     text,     ///< fixed-size string
-    bytes,    ///< uint8
   };
   std::string name;
   Type type = Type::integer;
   std::int64_t width = 1;
-  std::int64_t offset = 0;  ///< within a row; Table's constructor computes it when the columns are packed
+  std::int64_t offset = 0;  ///< within a row; Table's constructor computes it
   [[nodiscard]] std::int64_t bytes() const;
 };
 
@@ -29,11 +26,10 @@ struct Column {
 /// are DataError naming the table: when reading, the file is to blame.
 class Table {
  public:
-  /// `rows` rows of zeros with packed columns.
+  /// `rows` rows of zeros.
   Table(std::string name, std::vector<Column> columns, std::int64_t rows);
-  /// Rows as they were read; the columns have their offsets.
-  Table(std::string name, std::vector<Column> columns, std::int64_t row_bytes,
-        std::vector<std::uint8_t> data);
+  /// Rows as they were read.
+  Table(std::string name, std::vector<Column> columns, std::vector<std::uint8_t> data);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::vector<Column>& columns() const { return columns_; }
@@ -45,7 +41,6 @@ class Table {
   void set_real(std::int64_t row, std::string_view column, double value);
   void set(std::int64_t row, std::string_view column, std::string_view text);
   void set(std::int64_t row, std::string_view column, std::span<const std::int64_t> list);
-  void set(std::int64_t row, std::string_view column, const Digest& digest);
 
   [[nodiscard]] std::int64_t integer(std::int64_t row, std::string_view column) const;
   [[nodiscard]] double real(std::int64_t row, std::string_view column) const;
@@ -54,9 +49,9 @@ class Table {
   /// The first `count` integers; the others must be zero.
   [[nodiscard]] std::vector<std::int64_t> list(std::int64_t row, std::string_view column,
                                                std::int64_t count) const;
-  [[nodiscard]] Digest digest(std::int64_t row, std::string_view column) const;
 
  private:
+  void place_columns();
   [[nodiscard]] const Column& find(std::string_view column, Column::Type type) const;
   [[nodiscard]] std::size_t place(std::int64_t row, const Column& column) const;
 
