@@ -10,6 +10,7 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
 #include "io/files/file.hpp"
+#include "io/files/sha256.hpp"
 #include "kept.hpp"
 
 namespace bitfall {
@@ -30,12 +31,13 @@ LoadedNetwork load_network(const std::string& path, const Communicator& communic
   std::optional<LoadedNetwork> loaded;
   communicator.guarded("loading " + path, [&] {
     const auto size = static_cast<std::int64_t>(bytes.size());
+    const std::string digest = to_hex(sha256(bytes));
     if (looks_like_hdf5(bytes)) {
       Archive archive = parse_archive(bytes, path);
       Network network = restore_network(archive, path);
-      loaded = LoadedNetwork{std::move(network), std::move(archive), size};
+      loaded = LoadedNetwork{std::move(network), std::move(archive), size, digest};
     } else {
-      loaded = LoadedNetwork{Network::from_bytes(bytes, path), std::nullopt, size};
+      loaded = LoadedNetwork{Network::from_bytes(bytes, path), std::nullopt, size, digest};
     }
   });
   return std::move(*loaded);

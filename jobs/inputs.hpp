@@ -19,6 +19,7 @@ struct LoadedNetwork {
   Network network;
   std::optional<Archive> archive;  ///< when the file was an archive
   std::int64_t file_bytes = 0;
+  std::string file_sha256;  ///< hex
 };
 
 /// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk).

@@ -2,6 +2,7 @@
 /// What a job says: lines for people on standard error, JSON lines for machines, the result on standard
 /// output.
 #include <chrono>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -17,6 +18,9 @@ class Reporter {
   /// A line for people on standard error, with the time.
   void info(const std::string& text);
   void warning(const std::string& text);
+  /// How far a long stage is: on a terminal one line that is written over, with the time that is left;
+  /// elsewhere a line now and then. `done` = `total` ends the line.
+  void progress(const std::string& stage, std::int64_t done, std::int64_t total, const std::string& text);
   /// One JSON line: {"event": name, "seconds": since start, ...fields}.
   void event(const std::string& name, nlohmann::json fields);
   /// The last event of a job. With --json the object, otherwise `text`, goes to standard output.
@@ -30,6 +34,11 @@ class Reporter {
   std::ofstream log_;
   std::string log_path_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  struct Progress {
+    std::string stage;
+    std::int64_t first = 0;  ///< done when the stage was first seen: a resumed one does not begin at 0
+    double begin_seconds = 0, shown_seconds = 0;
+  } progress_;
 };
 
 /// Adds the seconds of its life to a total: `StageTimer timer(seconds["walk"]);`

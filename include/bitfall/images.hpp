@@ -38,12 +38,29 @@ struct Preprocessing {
 /// std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
 [[nodiscard]] Preprocessing preprocessing_from_name(const std::string& name);
 
+/// What training does to images, as torchvision does: resized_crop = RandomResizedCrop(crop) + horizontal
+/// flip (ImageNet), shifted_crop = RandomCrop(crop, padding=4) + horizontal flip (CIFAR). A function of
+/// (seed, epoch, sample) alone.
+enum class AugmentationKind { none, resized_crop, shifted_crop };
+struct Augmentation {
+  AugmentationKind kind = AugmentationKind::none;
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;  ///< below 2^47; any number that tells passes over the images apart
+};
+/// auto (by the preprocessing: shifted_crop where images keep their size), none, resized-crop, shifted-crop.
+/// Throws UsageError for another name.
+[[nodiscard]] AugmentationKind augmentation_from_name(const std::string& name,
+                                                      const Preprocessing& preprocessing);
+
 /// Pillow's `resize((width, height), Image.BILINEAR)`, byte for byte: an antialiased triangle filter, two
 /// passes with 8-bit intermediate and 22-bit fixed-point coefficients.
 [[nodiscard]] Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
 /// torchvision's Resize(short side) + CenterCrop + ToTensor + Normalize. Writes channels x crop x crop
 /// floats. Throws DataError when crop is 0 and the image has not the size of `expected_*`.
 void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
+/// The same with augmentation in place of resize and centred crop; `index` is the sample's.
+void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
+                std::int64_t index, std::span<float> out);
 
 /// One sample of a shard.
 struct Sample {
@@ -100,7 +117,8 @@ class BatchLoader {
   /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads` >= 1
   /// threads.
   BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
-              std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch = 4);
+              std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch = 4,
+              Augmentation augmentation = {});
   ~BatchLoader();
   /// The next batch; false at the end. Rethrows an error of a decoding thread (DataError with shard and key).
   bool next(Batch& batch);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -27,6 +28,19 @@ struct BatchNormStep {
   bool foldable = false;  ///< affine, and its four tensors are used in no other way
 };
 
+/// What a pass asks for whose gradients are wanted.
+struct GradientRequest {
+  std::vector<std::string> tensors;  ///< qualified names of the parameters
+  /// Batch norms normalise by the micro-batch's own statistics, as in training; else by the running ones.
+  bool train_batch_norms = false;
+};
+
+/// What a batch norm found in one micro-batch in training, [channels] each; the variance is unbiased.
+struct BatchStatistics {
+  at::Tensor mean, variance;
+  std::int64_t values = 0;  ///< of one channel: images * positions
+};
+
 /// The values alive between two steps, for one micro-batch. Move-only in spirit; owned by the walk.
 class LiveValues {
  public:
@@ -38,6 +52,11 @@ class LiveValues {
   friend class Network;
   std::vector<c10::IValue> slots_;
   std::shared_ptr<const std::unordered_set<const void*>> kept_elsewhere_;  ///< storages of the network's own
+  // Of a pass with gradients only:
+  bool gradients_ = false, train_batch_norms_ = false;
+  std::vector<at::Tensor> leaves_;  ///< in the request's order; each shares storage with its parameter
+  std::unordered_map<std::size_t, c10::IValue> replaced_;  ///< by slot: the leaf instead of the parameter
+  std::unordered_map<std::int64_t, BatchStatistics> statistics_;  ///< by step
 };
 
 class Network {
@@ -71,6 +90,14 @@ class Network {
   [[nodiscard]] at::Tensor step_input(std::int64_t step, const LiveValues& values) const;
   /// After the last step: the network's output (a tensor of logits). Throws DataError for other output types.
   [[nodiscard]] at::Tensor output(const LiveValues& values) const;
+  /// Begins a micro-batch whose gradients are wanted. Parameters are shared, gradients are not: several
+  /// threads may run passes at once as long as none changes a parameter.
+  [[nodiscard]] LiveValues start(at::Tensor input, const GradientRequest& request) const;
+  /// d(loss)/d(tensor) for each tensor of the request, in its order; zeros where the loss does not depend on
+  /// it. Once, after the last step.
+  [[nodiscard]] std::vector<at::Tensor> gradients(const LiveValues& values, const at::Tensor& loss) const;
+  /// The statistics that a batch-norm step of a pass with `train_batch_norms` has used; after that step.
+  [[nodiscard]] const BatchStatistics& batch_statistics(std::int64_t step, const LiveValues& values) const;
   /// start + all steps + output.
   [[nodiscard]] at::Tensor forward(at::Tensor input) const;
 

@@ -18,6 +18,7 @@ struct BatchLoader::Impl {
   Preprocessing preprocessing;
   std::vector<std::vector<std::int64_t>> batches;
   std::size_t prefetch;
+  Augmentation augmentation;
 
   struct Outcome {
     Batch batch;
@@ -33,11 +34,12 @@ struct BatchLoader::Impl {
   std::vector<std::jthread> threads;
 
   Impl(const ShardSet& set, Preprocessing how, std::vector<std::vector<std::int64_t>> list, int count,
-       int ahead)
+       int ahead, Augmentation how_to_vary)
       : shards(set),
         preprocessing(std::move(how)),
         batches(std::move(list)),
-        prefetch(static_cast<std::size_t>(std::max(ahead, count))) {
+        prefetch(static_cast<std::size_t>(std::max(ahead, count))),
+        augmentation(how_to_vary) {
     BITFALL_ASSERT(count >= 1, "a loader has threads");
     for (int i = 0; i < count; ++i)
       threads.emplace_back([this](const std::stop_token& stop) { decode(stop); });
@@ -86,7 +88,7 @@ struct BatchLoader::Impl {
       batch.labels.push_back(sample.label);
       const Image image = decode_jpeg(shards.read(index), name);
       try {
-        preprocess(image, preprocessing,
+        preprocess(image, preprocessing, augmentation, index,
                    std::span(batch.pixels)
                        .subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
       } catch (const DataError& error) {
@@ -110,9 +112,10 @@ struct BatchLoader::Impl {
 };
 
 BatchLoader::BatchLoader(const ShardSet& shards, Preprocessing preprocessing,
-                         std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch)
-    : impl_(std::make_unique<Impl>(shards, std::move(preprocessing), std::move(batches), threads, prefetch)) {
-}
+                         std::vector<std::vector<std::int64_t>> batches, int threads, int prefetch,
+                         Augmentation augmentation)
+    : impl_(std::make_unique<Impl>(shards, std::move(preprocessing), std::move(batches), threads, prefetch,
+                                   augmentation)) {}
 BatchLoader::~BatchLoader() = default;
 
 bool BatchLoader::next(Batch& batch) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "augment.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "resize.hpp"
@@ -100,6 +101,25 @@ std::uint8_t luma(const std::uint8_t* rgb) {
   return static_cast<std::uint8_t>((rgb[0] * 19595U + rgb[1] * 38470U + rgb[2] * 7471U + 0x8000U) >> 16);
 }
 
+/// ToTensor + Normalize. Exact: /255 and the normalisation are single-precision operations, in torchvision's
+/// order.
+void normalise(const Image& cut, const Preprocessing& preprocessing, std::span<float> out) {
+  const std::int64_t crop = preprocessing.crop;
+  const std::int64_t pixels = crop * crop;
+  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
+                 "size of an input");
+  for (std::int64_t c = 0; c < preprocessing.channels; ++c) {
+    const auto channel = static_cast<std::size_t>(c);
+    float table[256];
+    for (int v = 0; v < 256; ++v)
+      table[v] = (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
+    for (std::int64_t i = 0; i < pixels; ++i) {
+      const std::uint8_t* rgb = cut.pixels.data() + 3 * i;
+      out[static_cast<std::size_t>(c * pixels + i)] = table[preprocessing.channels == 1 ? luma(rgb) : rgb[c]];
+    }
+  }
+}
+
 }  // namespace
 
 Preprocessing preprocessing_from_name(const std::string& name) {
@@ -116,22 +136,15 @@ void preprocess(const Image& image, const Preprocessing& preprocessing, std::spa
                     " pixels is smaller than the crop of " + std::to_string(crop) +
                     "; choose another --preprocess");
   }
-  // Exact: /255 and the normalisation are single-precision operations, in torchvision's order.
   const std::int64_t left = crop_offset(width, crop), top = crop_offset(height, crop);
   const Image cut = resize_bilinear_window(image, width, height, Window{left, top, left + crop, top + crop});
-  const std::int64_t pixels = crop * crop;
-  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
-                 "size of an input");
-  for (std::int64_t c = 0; c < preprocessing.channels; ++c) {
-    const auto channel = static_cast<std::size_t>(c);
-    float table[256];
-    for (int v = 0; v < 256; ++v)
-      table[v] = (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
-    for (std::int64_t i = 0; i < pixels; ++i) {
-      const std::uint8_t* rgb = cut.pixels.data() + 3 * i;
-      out[static_cast<std::size_t>(c * pixels + i)] = table[preprocessing.channels == 1 ? luma(rgb) : rgb[c]];
-    }
-  }
+  normalise(cut, preprocessing, out);
+}
+
+void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
+                std::int64_t index, std::span<float> out) {
+  if (augmentation.kind == AugmentationKind::none) return preprocess(image, preprocessing, out);
+  normalise(augment(image, preprocessing, augmentation, index), preprocessing, out);
 }
 
 }  // namespace bitfall

@@ -88,7 +88,7 @@ class Frontier {
     const std::int64_t now = values_[i].bytes();
     bytes_ += now - bytes_of_[i];
     bytes_of_[i] = now;
-    if (peak_bytes_ > 0 && bytes_ > peak_bytes_) release_free_memory();
+    if (peak_bytes_ > 0 && 10 * bytes_ > 9 * peak_bytes_) release_free_memory();
   }
 
   /// The step for one micro-batch; an error names it.

@@ -1,7 +1,10 @@
 #include "bitfall/network.hpp"
 
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <new>
@@ -27,6 +30,21 @@ std::string shape_text(at::IntArrayRef shape) {
   return text + "]";
 }
 
+/// Turns the arguments of aten::batch_norm(input, weight?, bias?, running_mean?, running_var?, training,
+/// momentum, eps, cudnn_enabled) into those of training, with statistics of its own: with momentum 1 they
+/// become the micro-batch's.
+BatchStatistics train_batch_norm(torch::jit::Stack& stack) {
+  const at::Tensor& input = stack.at(0).toTensor();
+  const at::Tensor& running_mean = stack.at(3).toTensor();
+  BatchStatistics found{at::zeros_like(running_mean), at::ones_like(running_mean),
+                        input.size(1) == 0 ? 0 : input.numel() / input.size(1)};
+  stack[3] = found.mean;
+  stack[4] = found.variance;
+  stack[5] = true;
+  stack[6] = 1.0;
+  return found;
+}
+
 }  // namespace
 
 struct Network::Impl {
@@ -45,13 +63,14 @@ struct Network::Impl {
   }
 
   /// Freezing clones the module's objects, not its tensors; set_tensor relies on that.
-  void check_sharing() const {
+  void check_sharing() {
     for (const torch::jit::Node* node : graph.graph().nodes()) {
       if (node->kind() != c10::prim::GetAttr) continue;
       const auto found = by_name.find(graph.attribute_path(node->output()).value_or(""));
       const c10::IValue* value = graph.fixed(graph.slot_of(node->output()));
       if (found == by_name.end() || value == nullptr || !value->isTensor()) continue;
       BITFALL_ASSERT(storage_of(value->toTensor()) == storage_of(found->second), found->first);
+      slots_of_storage[storage_of(found->second)].push_back(graph.slot_of(node->output()));
     }
   }
 
@@ -60,6 +79,8 @@ struct Network::Impl {
   StepGraph graph;
   LayerTable table;
   std::unordered_map<std::string, at::Tensor> by_name;
+  /// Where steps read a parameter or buffer: a tied one has several slots.
+  std::unordered_map<const void*, std::vector<std::size_t>> slots_of_storage;
   std::shared_ptr<const std::unordered_set<const void*>> storages;
 };
 
@@ -139,15 +160,53 @@ LiveValues Network::start(at::Tensor input) const {
   return values;
 }
 
+LiveValues Network::start(at::Tensor input, const GradientRequest& request) const {
+  LiveValues values = start(std::move(input));
+  values.gradients_ = true;
+  values.train_batch_norms_ = request.train_batch_norms;
+  for (const std::string& name : request.tensors) {
+    const at::Tensor leaf = tensor(name).requires_grad_(true);
+    values.leaves_.push_back(leaf);
+    const auto slots = impl_->slots_of_storage.find(storage_of(leaf));
+    if (slots == impl_->slots_of_storage.end()) continue;  // nothing reads it: its gradient is zero
+    for (const std::size_t slot : slots->second) values.replaced_[slot] = leaf;
+  }
+  return values;
+}
+
+std::vector<at::Tensor> Network::gradients(const LiveValues& values, const at::Tensor& loss) const {
+  BITFALL_ASSERT(values.gradients_, "this pass was started without gradients");
+  std::vector<at::Tensor> gradients =
+      torch::autograd::grad({loss}, values.leaves_, {}, /*retain_graph=*/false, /*create_graph=*/false,
+                            /*allow_unused=*/true);
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (!gradients[i].defined()) gradients[i] = at::zeros_like(values.leaves_[i]);
+    gradients[i] = gradients[i].detach();
+  }
+  return gradients;
+}
+
+const BatchStatistics& Network::batch_statistics(std::int64_t step, const LiveValues& values) const {
+  const auto found = values.statistics_.find(step);
+  BITFALL_ASSERT(found != values.statistics_.end(), describe_step(step));
+  return found->second;
+}
+
 void Network::run_step(std::int64_t index, LiveValues& values) const {
-  const c10::AutoGradMode no_gradients(false);  // the mode belongs to the thread
+  const c10::AutoGradMode mode(values.gradients_);  // the mode belongs to the thread
   const Step& step = impl_->graph.steps().at(static_cast<std::size_t>(index));
   torch::jit::Stack stack;
   stack.reserve(step.inputs.size());
   for (const std::size_t slot : step.inputs) {
     const c10::IValue* fixed = impl_->graph.fixed(slot);
-    stack.push_back(fixed != nullptr ? *fixed : values.slots_[slot]);
+    const auto replaced = values.replaced_.find(slot);
+    if (replaced != values.replaced_.end())
+      stack.push_back(replaced->second);
+    else
+      stack.push_back(fixed != nullptr ? *fixed : values.slots_[slot]);
   }
+  if (values.train_batch_norms_ && batch_norm_of_step(index) != nullptr)
+    values.statistics_[index] = train_batch_norm(stack);
   // Inputs that end here belong to the stack alone, so that the step may free them before it has finished.
   for (const std::size_t slot : step.last_uses) values.slots_[slot] = c10::IValue();
   try {

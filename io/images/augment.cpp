@@ -1,0 +1,129 @@
+#include "augment.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/random.hpp"
+#include "resize.hpp"
+
+namespace bitfall {
+
+namespace {
+
+/// The random numbers of one image in one epoch, drawn in a fixed order.
+class Draws {
+ public:
+  Draws(const Augmentation& augmentation, std::int64_t index)
+      : seed_(augmentation.seed),
+        stream_(augmentation_stream + augmentation.epoch),
+        counter_(static_cast<std::uint64_t>(index) * draws_of_an_image) {}
+
+  /// In [0, 1), 53 bits.
+  double uniform() {
+    return std::ldexp(static_cast<double>(random_bits(seed_, stream_, counter_++) >> 11), -53);
+  }
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  /// In [0, bound).
+  std::int64_t below(std::int64_t bound) {
+    return static_cast<std::int64_t>(
+        random_below(seed_, stream_, counter_++, static_cast<std::uint64_t>(bound)));
+  }
+
+ private:
+  /// Apart from the streams of the jobs and of k-means.
+  static constexpr std::uint64_t augmentation_stream = std::uint64_t{1} << 48;
+  /// Ten tries of four numbers, and the flip.
+  static constexpr std::uint64_t draws_of_an_image = 64;
+
+  std::uint64_t seed_, stream_, counter_;
+};
+
+/// A part of the image; pixels outside of it are black.
+Image cut(const Image& image, const Window& window) {
+  Image part{window.right - window.left, window.bottom - window.top, {}};
+  part.pixels.assign(static_cast<std::size_t>(3 * part.width * part.height), 0);
+  const std::int64_t left = std::max<std::int64_t>(window.left, 0);
+  const std::int64_t right = std::min(window.right, image.width);
+  for (std::int64_t y = std::max<std::int64_t>(window.top, 0); y < std::min(window.bottom, image.height);
+       ++y) {
+    const std::uint8_t* from = image.pixels.data() + 3 * (y * image.width + left);
+    std::uint8_t* to = part.pixels.data() + 3 * ((y - window.top) * part.width + left - window.left);
+    std::copy_n(from, 3 * std::max<std::int64_t>(right - left, 0), to);
+  }
+  return part;
+}
+
+void flip(Image& image) {
+  for (std::int64_t y = 0; y < image.height; ++y) {
+    std::uint8_t* row = image.pixels.data() + 3 * y * image.width;
+    for (std::int64_t left = 0, right = image.width - 1; left < right; ++left, --right)
+      std::swap_ranges(row + 3 * left, row + 3 * left + 3, row + 3 * right);
+  }
+}
+
+/// torchvision's RandomResizedCrop.get_params: 8 % to 100 % of the area, sides 3:4 to 4:3, ten tries, then
+/// the largest centred window with sides in that range.
+Window random_window(const Image& image, Draws& draws) {
+  constexpr double least_ratio = 3.0 / 4.0;
+  constexpr double most_ratio = 4.0 / 3.0;
+  const auto width = static_cast<double>(image.width);
+  const auto height = static_cast<double>(image.height);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = width * height * draws.uniform(0.08, 1.0);
+    const double ratio = std::exp(draws.uniform(std::log(least_ratio), std::log(most_ratio)));
+    const auto w = static_cast<std::int64_t>(std::nearbyint(std::sqrt(area * ratio)));
+    const auto h = static_cast<std::int64_t>(std::nearbyint(std::sqrt(area / ratio)));
+    if (w < 1 || h < 1 || w > image.width || h > image.height) continue;
+    const std::int64_t top = draws.below(image.height - h + 1);
+    const std::int64_t left = draws.below(image.width - w + 1);
+    return {left, top, left + w, top + h};
+  }
+  std::int64_t w = image.width;
+  std::int64_t h = image.height;
+  if (width / height < least_ratio) h = static_cast<std::int64_t>(std::nearbyint(width / least_ratio));
+  if (width / height > most_ratio) w = static_cast<std::int64_t>(std::nearbyint(height * most_ratio));
+  const std::int64_t left = (image.width - w) / 2;
+  const std::int64_t top = (image.height - h) / 2;
+  return {left, top, left + w, top + h};
+}
+
+/// torchvision's RandomCrop(crop, padding=4): a window of the image in a black frame of 4 pixels.
+Window shifted_window(const Image& image, std::int64_t crop, Draws& draws) {
+  constexpr std::int64_t padding = 4;
+  if (image.width + 2 * padding < crop || image.height + 2 * padding < crop) {
+    throw DataError("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                    " pixels is too small for a random crop of " + std::to_string(crop));
+  }
+  const std::int64_t top = draws.below(image.height + 2 * padding - crop + 1) - padding;
+  const std::int64_t left = draws.below(image.width + 2 * padding - crop + 1) - padding;
+  return {left, top, left + crop, top + crop};
+}
+
+}  // namespace
+
+Image augment(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
+              std::int64_t index) {
+  Draws draws(augmentation, index);
+  Image result;
+  if (augmentation.kind == AugmentationKind::resized_crop) {
+    result = resize_bilinear(cut(image, random_window(image, draws)), preprocessing.crop, preprocessing.crop);
+  } else {
+    BITFALL_ASSERT(augmentation.kind == AugmentationKind::shifted_crop, "an augmentation");
+    result = cut(image, shifted_window(image, preprocessing.crop, draws));
+  }
+  if (draws.below(2) == 1) flip(result);
+  return result;
+}
+
+AugmentationKind augmentation_from_name(const std::string& name, const Preprocessing& preprocessing) {
+  if (name == "none") return AugmentationKind::none;
+  if (name == "resized-crop") return AugmentationKind::resized_crop;
+  if (name == "shifted-crop") return AugmentationKind::shifted_crop;
+  if (name != "auto") {
+    throw UsageError("the augmentation must be auto, none, resized-crop or shifted-crop, not '" + name + "'");
+  }
+  return preprocessing.resize == 0 ? AugmentationKind::shifted_crop : AugmentationKind::resized_crop;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,152 @@
+#include "checkpoint.hpp"
+
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "bitfall/errors.hpp"
+#include "io/files/file.hpp"
+
+namespace bitfall {
+
+namespace {
+
+Checkpoint from_archive(Archive&& archive, const nlohmann::json& state) {
+  return {state.at("stage"), state.at("progress"), std::move(archive.layers), std::move(archive.kept)};
+}
+
+/// The state in a file's bytes; DataError when they are not a whole checkpoint.
+nlohmann::json state_of(const Archive& archive, const std::string& file) {
+  const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
+  if (!state.is_object() || !state.contains("checkpoint"))
+    throw DataError(file + " is an archive, not a checkpoint");
+  return state;
+}
+
+template <class T>
+KeptTensor make_array(const std::string& name, const std::string& dtype, std::span<const T> values) {
+  KeptTensor tensor{name, dtype, {static_cast<std::int64_t>(values.size())}, dtype, {}};
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(values.data());
+  tensor.bytes.assign(bytes, bytes + values.size_bytes());
+  return tensor;
+}
+
+template <class T>
+std::vector<T> read_array(const std::vector<KeptTensor>& tensors, const std::string& name,
+                          const std::string& dtype, std::size_t size) {
+  for (const KeptTensor& tensor : tensors) {
+    if (tensor.name != name) continue;
+    if (tensor.stored_dtype != dtype || tensor.bytes.size() != size * sizeof(T)) break;
+    std::vector<T> values(size);
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+  }
+  throw DataError("the checkpoint has no array '" + name + "' of " + std::to_string(size) + " values");
+}
+
+}  // namespace
+
+RunFile::RunFile(std::string path, nlohmann::json fingerprint, JobContext& context)
+    : path_(std::move(path)), fingerprint_(std::move(fingerprint)), context_(context) {}
+
+void RunFile::save(const Checkpoint& checkpoint) {
+  if (!exists()) return;
+  context_.communicator.guarded("writing the checkpoint " + path_, [&] {
+    if (!context_.communicator.is_root()) return;
+    Archive archive;
+    archive.layers = checkpoint.layers;
+    archive.kept = checkpoint.tensors;
+    archive.plan_json = nlohmann::json{{"checkpoint", 1},
+                                       {"fingerprint", fingerprint_},
+                                       {"stage", checkpoint.stage},
+                                       {"progress", checkpoint.progress}}
+                            .dump();
+    archive.provenance_json = "{}";
+    // Complete under a third name first: at every moment one whole checkpoint has a name that load() reads.
+    const std::string fresh = path_ + ".new";
+    write_archive(archive, fresh);
+    std::error_code none_yet;
+    std::filesystem::rename(path_, previous(), none_yet);
+    std::error_code error;
+    std::filesystem::rename(fresh, path_, error);
+    if (error) throw IoError("cannot rename '" + fresh + "' to '" + path_ + "': " + error.message());
+  });
+  context_.reporter.event("checkpoint", {{"file", path_}, {"stage", checkpoint.stage}, {"progress", checkpoint.progress}});
+}
+
+/// The first candidate that can be read, with this run's fingerprint; "" when there is none.
+std::string RunFile::newest(const std::vector<std::string>& candidates, bool must_be_there) const {
+  for (const std::string& file : candidates) {
+    if (!must_be_there && !std::filesystem::exists(file)) continue;
+    std::string bytes = read_file(file);
+    nlohmann::json state;
+    try {
+      state = state_of(parse_archive(bytes, file), file);
+    } catch (const DataError& error) {
+      if (must_be_there) throw;
+      context_.reporter.warning("a checkpoint can't be used, the one before is tried: " + std::string(error.what()));
+      continue;
+    }
+    require_same(state.at("fingerprint"), file);
+    return bytes;
+  }
+  return "";
+}
+
+std::optional<Checkpoint> RunFile::load(const std::string& resume) const {
+  if (resume == "no" || !exists()) return std::nullopt;
+  std::string bytes;
+  const bool automatic = resume == "auto";
+  context_.communicator.guarded("reading the checkpoint", [&] {
+    if (!context_.communicator.is_root()) return;
+    // A third name is left when a run was killed between two renames.
+    bytes = automatic ? newest({path_, path_ + ".new", previous()}, false) : newest({resume}, true);
+  });
+  context_.communicator.broadcast(bytes);
+  if (bytes.empty()) return std::nullopt;
+  std::optional<Checkpoint> checkpoint;
+  context_.communicator.guarded("reading the checkpoint", [&] {
+    Archive archive = parse_archive(bytes, path_);
+    const nlohmann::json state = state_of(archive, path_);
+    checkpoint = from_archive(std::move(archive), state);
+  });
+  context_.reporter.info("going on from a checkpoint: stage " + checkpoint->stage + ", " + checkpoint->progress.dump());
+  context_.reporter.event("resumed", {{"stage", checkpoint->stage}, {"progress", checkpoint->progress}});
+  return checkpoint;
+}
+
+void RunFile::require_same(const nlohmann::json& found, const std::string& file) const {
+  for (const auto& [field, value] : fingerprint_.items()) {
+    if (found.contains(field) && found.at(field) == value) continue;
+    throw UsageError("the checkpoint " + file + " belongs to another run: its '" + field + "' is " +
+                     (found.contains(field) ? found.at(field).dump() : "not known") + ", here it is " + value.dump() +
+                     "; give the same options, another --run-file, or --resume no to begin anew");
+  }
+}
+
+void RunFile::remove() const {
+  if (!exists()) return;
+  context_.communicator.guarded("removing the checkpoints " + path_, [&] {
+    if (!context_.communicator.is_root()) return;
+    for (const std::string& file : {path_, previous(), path_ + ".new"}) {
+      std::error_code ignored;  // a checkpoint too many does no harm
+      std::filesystem::remove(file, ignored);
+    }
+  });
+}
+
+KeptTensor as_array(const std::string& name, std::span<const float> values) {
+  return make_array(name, "float32", values);
+}
+KeptTensor as_array(const std::string& name, std::span<const double> values) {
+  return make_array(name, "float64", values);
+}
+std::vector<float> take_array(const std::vector<KeptTensor>& tensors, const std::string& name, std::size_t size) {
+  return read_array<float>(tensors, name, "float32", size);
+}
+std::vector<double> take_doubles(const std::vector<KeptTensor>& tensors, const std::string& name,
+                                 std::size_t size) {
+  return read_array<double>(tensors, name, "float64", size);
+}
+
+}  // namespace bitfall

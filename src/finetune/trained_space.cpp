@@ -1,0 +1,98 @@
+#include "finetune/trained_space.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "bitfall/errors.hpp"
+#include "finetune/codebook_gradient.hpp"
+
+namespace bitfall {
+
+void TrainedSpace::add_codebook(const QuantizedLayer& layer) {
+  parts_.push_back(Part{layer.weight_name, values_.size(), layer.codebook.size(), layer.d, layer.codes});
+  for (const std::uint16_t half : layer.codebook) values_.push_back(half_to_float(half));
+}
+
+void TrainedSpace::add_tensor(const Network& network, const std::string& name) {
+  const at::Tensor tensor = network.tensor(name).contiguous();
+  if (tensor.scalar_type() != at::kFloat)
+    throw DataError("tensor '" + name + "' is not float32: it can't be trained");
+  const float* data = tensor.const_data_ptr<float>();
+  parts_.push_back(Part{name, values_.size(), static_cast<std::size_t>(tensor.numel()), 0, {}});
+  values_.insert(values_.end(), data, data + tensor.numel());
+}
+
+std::vector<std::string> TrainedSpace::names() const {
+  std::vector<std::string> names;
+  for (const Part& part : parts_) names.push_back(part.name);
+  return names;
+}
+
+std::vector<std::int64_t> TrainedSpace::lengths() const {
+  std::vector<std::int64_t> lengths;
+  for (const Part& part : parts_) lengths.push_back(static_cast<std::int64_t>(part.length));
+  return lengths;
+}
+
+void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<double> out) const {
+  BITFALL_ASSERT(gradients.size() == parts_.size() && out.size() == values_.size(),
+                 "one gradient for each part");
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    const at::Tensor gradient = gradients[i].contiguous();
+    const std::span<const float> dense(gradient.const_data_ptr<float>(),
+                                       static_cast<std::size_t>(gradient.numel()));
+    const std::span<double> target = out.subspan(part.first, part.length);
+    if (part.d > 0)
+      codebook_gradient(dense, part.codes, part.d, target);
+    else
+      std::copy(dense.begin(), dense.end(), target.begin());
+  }
+}
+
+void TrainedSpace::write(Network& network) const {
+  std::vector<float> dense;
+  for (const Part& part : parts_) {
+    const std::span<const float> values = std::span(values_).subspan(part.first, part.length);
+    if (part.d > 0) {
+      dense.resize(part.codes.size() * static_cast<std::size_t>(part.d));
+      decode_blocks(values, part.codes, part.d, dense);
+      network.set_tensor(part.name, dense);
+    } else {
+      network.set_tensor(part.name, values);
+    }
+  }
+}
+
+TrainedSpace::Part* TrainedSpace::find(const std::string& name) {
+  const auto found =
+      std::find_if(parts_.begin(), parts_.end(), [&](const Part& part) { return part.name == name; });
+  return found == parts_.end() ? nullptr : &*found;
+}
+
+bool TrainedSpace::set_codes(const std::string& weight_name, std::span<const std::uint16_t> codes) {
+  Part* part = find(weight_name);
+  if (part == nullptr) return false;
+  BITFALL_ASSERT(part->codes.size() == codes.size(), weight_name);
+  part->codes.assign(codes.begin(), codes.end());
+  return true;
+}
+
+void TrainedSpace::round_codebooks(std::span<QuantizedLayer> layers) {
+  for (QuantizedLayer& layer : layers) {
+    const Part* part = find(layer.weight_name);
+    if (part == nullptr) continue;
+    for (std::size_t i = 0; i < part->length; ++i) {
+      float& value = values_[part->first + i];
+      const std::uint16_t half = float_to_half(value);
+      value = half_to_float(half);
+      if (!std::isfinite(value)) {
+        throw DataError("layer '" + layer.name +
+                        "': training moved a codeword out of the range of fp16; lower the learning rate");
+      }
+      layer.codebook.at(i) = half;
+    }
+  }
+}
+
+}  // namespace bitfall

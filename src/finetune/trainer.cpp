@@ -1,0 +1,170 @@
+#include "finetune/trainer.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "bitfall/errors.hpp"
+#include "finetune/distillation.hpp"
+#include "parallel/threads.hpp"
+
+namespace bitfall {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<std::int64_t> trained_norms(const Network& network, bool wanted) {
+  std::vector<std::int64_t> steps;
+  for (std::int64_t step = 0; wanted && step < network.step_count(); ++step) {
+    const BatchNormStep* norm = network.batch_norm_of_step(step);
+    if (norm != nullptr && !norm->running_mean.empty()) steps.push_back(step);
+  }
+  return steps;
+}
+
+std::vector<std::int64_t> channels_of(const Network& network, const std::vector<std::int64_t>& norms) {
+  std::vector<std::int64_t> channels;
+  for (const std::int64_t step : norms)
+    channels.push_back(network.tensor(network.batch_norm_of_step(step)->running_mean).numel());
+  return channels;
+}
+
+/// Parts of a row: trained values, mean and second moment of each batch norm, the loss.
+std::vector<std::int64_t> segments(const TrainedSpace& space, const std::vector<std::int64_t>& channels) {
+  std::vector<std::int64_t> lengths = space.lengths();
+  for (const std::int64_t count : channels) lengths.insert(lengths.end(), {count, count});
+  lengths.push_back(1);
+  return lengths;
+}
+
+std::int64_t count_equal(const at::Tensor& a, const at::Tensor& b) {
+  return (a == b).sum().item<std::int64_t>();
+}
+
+}  // namespace
+
+/// What one micro-batch adds.
+struct Trainer::Outcome {
+  std::vector<double> row;
+  std::vector<std::int64_t> counts;  ///< top-1, agreement, images, values a channel of each batch norm
+  StepReport::Seconds seconds;
+};
+
+Trainer::Trainer(Network& student, const Network& teacher, TrainedSpace space, TrainerParameters parameters)
+    : student_(student),
+      teacher_(teacher),
+      space_(std::move(space)),
+      parameters_(parameters),
+      request_{space_.names(), parameters.train_batch_norms},
+      norms_(trained_norms(student, parameters.train_batch_norms)),
+      channels_(channels_of(student, norms_)),
+      optimizer_(parameters.optimizer, space_.values().size()),
+      sums_(segments(space_, channels_)) {
+  space_.write(student_);
+}
+
+void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const {
+  const double begin = now();
+  // In-place operators may change a network's input, so the teacher gets its own.
+  const at::Tensor target = teacher_.forward(batch.images.clone());
+  const double forward = now();
+  LiveValues values = student_.start(batch.images, request_);
+  for (std::int64_t step = 0; step < student_.step_count(); ++step) student_.run_step(step, values);
+  const at::Tensor logits = student_.output(values);
+  const c10::AutoGradMode with_gradients(true);
+  const at::Tensor loss = distillation_loss(logits, target, batch.labels, parameters_.distillation, images);
+  const double backward = now();
+  const std::vector<at::Tensor> gradients = student_.gradients(values, loss);
+
+  const c10::AutoGradMode no_gradients(false);
+  outcome.row.assign(static_cast<std::size_t>(sums_.size()), 0.0);
+  const std::size_t trained = space_.values().size();
+  space_.gather(gradients, std::span(outcome.row).first(trained));
+  const at::Tensor guess = logits.argmax(1);
+  const at::Tensor label = at::tensor(at::ArrayRef<std::int64_t>(batch.labels));
+  outcome.counts = {count_equal(guess, label), count_equal(guess, target.argmax(1)), batch.images.size(0)};
+  std::size_t place = trained;
+  const double weight = static_cast<double>(batch.images.size(0)) / static_cast<double>(images);
+  for (const std::int64_t step : norms_) {
+    const BatchStatistics& found = student_.batch_statistics(step, values);
+    const auto channels = static_cast<std::size_t>(found.mean.numel());
+    const float* mean = found.mean.const_data_ptr<float>();
+    const float* variance = found.variance.const_data_ptr<float>();
+    const auto n = static_cast<double>(found.values);
+    for (std::size_t c = 0; c < channels; ++c, ++place) {
+      // E[x] and E[x^2] = var (n - 1)/n + E[x]^2, weighed so that micro-batches add up to the batch
+      outcome.row[place] = weight * double(mean[c]);
+      outcome.row[place + channels] =
+          weight * (double(variance[c]) * (n - 1) / n + double(mean[c]) * double(mean[c]));
+    }
+    place += channels;
+    outcome.counts.push_back(found.values);
+  }
+  outcome.row[place] = loss.item<double>();
+  outcome.seconds = {.teacher = forward - begin, .forward = backward - forward, .backward = now() - backward};
+}
+
+StepReport Trainer::step(std::span<const TrainingBatch> local, const GlobalBatch& batch, double learning_rate,
+                         std::span<std::int64_t> flags, const Communicator& communicator) {
+  std::vector<Outcome> outcomes(local.size());
+  communicator.guarded("finetuning", [&] {
+    parallel_for(static_cast<std::int64_t>(local.size()), parameters_.threads, [&](std::int64_t i) {
+      run(local[static_cast<std::size_t>(i)], batch.images, outcomes[static_cast<std::size_t>(i)]);
+    });
+  });
+  StepReport report;
+  std::vector<std::int64_t> counts(3 + norms_.size(), 0);
+  std::vector<std::vector<double>> rows;
+  for (Outcome& outcome : outcomes) {
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += outcome.counts[i];
+    rows.push_back(std::move(outcome.row));
+    report.seconds.teacher += outcome.seconds.teacher / parameters_.threads;
+    report.seconds.forward += outcome.seconds.forward / parameters_.threads;
+    report.seconds.backward += outcome.seconds.backward / parameters_.threads;
+  }
+  const double exchange = now();
+  counts.insert(counts.end(), flags.begin(), flags.end());
+  const std::vector<double> total = sums_.total(rows, batch.micro_batches, counts, communicator);
+  std::copy(counts.end() - static_cast<std::ptrdiff_t>(flags.size()), counts.end(), flags.begin());
+  report.seconds.exchange = now() - exchange;
+
+  const double update = now();
+  const std::size_t trained = space_.values().size();
+  optimizer_.step(space_.values(), std::span(total).first(trained), learning_rate);
+  space_.write(student_);
+  update_statistics(std::span(total).subspan(trained), std::span(counts).subspan(3, norms_.size()));
+  report.seconds.update = now() - update;
+  report.loss = total.back();
+  report.top1 = counts[0];
+  report.agreement = counts[1];
+  report.images = counts[2];
+  return report;
+}
+
+void Trainer::update_statistics(std::span<const double> moments, std::span<const std::int64_t> values) {
+  const double momentum = parameters_.batch_norm_momentum;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < norms_.size(); ++i) {
+    const auto channels = static_cast<std::size_t>(channels_[i]);
+    const BatchNormStep& norm = *student_.batch_norm_of_step(norms_[i]);
+    float* mean = student_.tensor(norm.running_mean).mutable_data_ptr<float>();
+    float* variance = student_.tensor(norm.running_variance).mutable_data_ptr<float>();
+    const auto n = static_cast<double>(values[i]);
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double m = moments[first + c];
+      // var = (E[x^2] - E[x]^2) n / (n - 1), over the whole batch: unbiased, as batch norm keeps it
+      const double v = std::max(0.0, moments[first + channels + c] - m * m) * n / std::max(n - 1, 1.0);
+      mean[c] = static_cast<float>((1 - momentum) * double(mean[c]) + momentum * m);
+      variance[c] = static_cast<float>((1 - momentum) * double(variance[c]) + momentum * v);
+    }
+    first += 2 * channels;
+  }
+}
+
+}  // namespace bitfall
