@@ -71,7 +71,8 @@ void RunFile::save(const Checkpoint& checkpoint) {
     std::filesystem::rename(fresh, path_, error);
     if (error) throw IoError("cannot rename '" + fresh + "' to '" + path_ + "': " + error.message());
   });
-  context_.reporter.event("checkpoint", {{"file", path_}, {"stage", checkpoint.stage}, {"progress", checkpoint.progress}});
+  context_.reporter.event("checkpoint",
+                          {{"file", path_}, {"stage", checkpoint.stage}, {"progress", checkpoint.progress}});
 }
 
 /// The first candidate that can be read, with this run's fingerprint; "" when there is none.
@@ -84,7 +85,8 @@ std::string RunFile::newest(const std::vector<std::string>& candidates, bool mus
       state = state_of(parse_archive(bytes, file), file);
     } catch (const DataError& error) {
       if (must_be_there) throw;
-      context_.reporter.warning("a checkpoint can't be used, the one before is tried: " + std::string(error.what()));
+      context_.reporter.warning("a checkpoint can't be used, the one before is tried: " +
+                                std::string(error.what()));
       continue;
     }
     require_same(state.at("fingerprint"), file);
@@ -110,7 +112,8 @@ std::optional<Checkpoint> RunFile::load(const std::string& resume) const {
     const nlohmann::json state = state_of(archive, path_);
     checkpoint = from_archive(std::move(archive), state);
   });
-  context_.reporter.info("going on from a checkpoint: stage " + checkpoint->stage + ", " + checkpoint->progress.dump());
+  context_.reporter.info("going on from a checkpoint: stage " + checkpoint->stage + ", " +
+                         checkpoint->progress.dump());
   context_.reporter.event("resumed", {{"stage", checkpoint->stage}, {"progress", checkpoint->progress}});
   return checkpoint;
 }
@@ -119,7 +122,8 @@ void RunFile::require_same(const nlohmann::json& found, const std::string& file)
   for (const auto& [field, value] : fingerprint_.items()) {
     if (found.contains(field) && found.at(field) == value) continue;
     throw UsageError("the checkpoint " + file + " belongs to another run: its '" + field + "' is " +
-                     (found.contains(field) ? found.at(field).dump() : "not known") + ", here it is " + value.dump() +
+                     (found.contains(field) ? found.at(field).dump() : "not known") + ", here it is " +
+                     value.dump() +
                      "; give the same options, another --run-file, or --resume no to begin anew");
   }
 }
@@ -141,7 +145,8 @@ KeptTensor as_array(const std::string& name, std::span<const float> values) {
 KeptTensor as_array(const std::string& name, std::span<const double> values) {
   return make_array(name, "float64", values);
 }
-std::vector<float> take_array(const std::vector<KeptTensor>& tensors, const std::string& name, std::size_t size) {
+std::vector<float> take_array(const std::vector<KeptTensor>& tensors, const std::string& name,
+                              std::size_t size) {
   return read_array<float>(tensors, name, "float32", size);
 }
 std::vector<double> take_doubles(const std::vector<KeptTensor>& tensors, const std::string& name,

@@ -47,7 +47,8 @@ class RunFile {
   JobContext& context_;
 };
 
-/// float32 values as a named array, and back. `take` throws DataError when `name` is missing or not of `size`.
+/// float32 values as a named array, and back. `take` throws DataError when `name` is missing or not of
+/// `size`.
 [[nodiscard]] KeptTensor as_array(const std::string& name, std::span<const float> values);
 [[nodiscard]] std::vector<float> take_array(const std::vector<KeptTensor>& tensors, const std::string& name,
                                             std::size_t size);

@@ -6,11 +6,13 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "compression.hpp"
+#include "finetuning.hpp"
 #include "inputs.hpp"
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
 #include "provenance.hpp"
+#include "reestimate.hpp"
 
 #include "src/parallel/memory.hpp"
 
@@ -28,7 +30,25 @@ struct CompressOptions {
   PlanParameters plan;
   CompressionParameters compression;
   std::string bn = "walk";
+  FinetuneOptions finetune;
+  CheckpointOptions checkpoints;
+  [[nodiscard]] bool finetunes() const { return finetune.layer_iterations > 0 || finetunes_globally(); }
+  [[nodiscard]] bool finetunes_globally() const { return finetune.epochs > 0 || finetune.iterations > 0; }
 };
+
+void add_finetuning(CLI::App& job, CompressOptions& options) {
+  options.finetune.epochs = 0;  // on request only
+  add_finetune_options(job, options.finetune);
+  job.add_option(
+         "--finetune-layer", options.finetune.layer_iterations,
+         "iterations of finetuning of each layer's codebook right after it is quantized (paper: 2500)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  job.add_option("--layer-learning-rate", options.finetune.layer_learning_rate, "of --finetune-layer")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add_checkpoint_options(job, options.checkpoints);
+}
 
 void add_options(CLI::App& job, CompressOptions& options) {
   job.add_option("model", options.model, "TorchScript file (torch.jit.script(model).save)")->required();
@@ -103,8 +123,29 @@ class CompressJob {
     context_.reporter.info("plan: " + std::to_string(plan_.quantized_layers()) + " of " +
                            std::to_string(plan_.layers.size()) + " layers, " +
                            std::to_string(samples_.size()) + " images, " + describe(memory));
-    compress(shards);
+    RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
+    const std::optional<Checkpoint> resumed = run_file.load(options_.checkpoints.resume);
+    std::optional<StopRequest> stop;
+    if (run_file.exists()) stop.emplace(options_.checkpoints.limit_seconds());
+    std::optional<Network> teacher;
+    if (options_.finetunes()) teacher.emplace(load_network(options_.model, context_.communicator).network);
+    const FinetuneSetting setting{.student = loaded_.network,
+                                  .teacher = teacher ? *teacher : loaded_.network,
+                                  .shards = shards,
+                                  .preprocessing = preprocessing_,
+                                  .options = options_.finetune,
+                                  .checkpoints = options_.checkpoints,
+                                  .stop = stop ? &*stop : nullptr,
+                                  .run_file = run_file,
+                                  .context = context_};
+    const bool in_global_stage = resumed && resumed->stage == global_stage;
+    if (in_global_stage)
+      show_checkpoint(*resumed, loaded_.network, layers_, run_file.path());
+    else
+      compress(setting, resumed ? &*resumed : nullptr);
+    if (options_.finetunes_globally()) finetune(setting, in_global_stage ? &*resumed : nullptr);
     write(shards);
+    run_file.remove();
   }
 
  private:
@@ -126,10 +167,70 @@ class CompressJob {
                        context_.threads, context_.communicator);
   }
 
-  void compress(const ShardSet& shards) {
+  /// Everything that decides what comes out.
+  [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
+    nlohmann::json fields = to_json(options_.finetune);
+    fields.update({{"job", "compress"},
+                   {"model", loaded_.file_sha256},
+                   {"data", shards.fingerprint()},
+                   {"preprocess", to_json(preprocessing_)},
+                   {"plan", nlohmann::json::parse(to_json(plan_))},
+                   {"seed", context_.options.seed},
+                   {"calibration-images", options_.calibration_images},
+                   {"micro-batch", options_.data.micro_batch},
+                   {"iterations", options_.compression.iterations},
+                   {"bn-reestimate", options_.compression.bn_reestimate},
+                   {"bn-order", options_.bn}});
+    return fields;
+  }
+
+  void finetune(const FinetuneSetting& setting, const Checkpoint* resumed) {
+    {
+      const StageTimer timer(seconds_["finetune"]);
+      finetune_globally(setting, layers_, resumed);
+    }
+    if (options_.compression.bn_reestimate) reestimate_at_the_end(setting.shards);
+  }
+
+  /// Finetunes a layer that was just quantized and notes it in a checkpoint.
+  void finish_layer(const FinetuneSetting& setting, const Checkpoint* resumed, QuantizedLayer& layer,
+                    std::size_t index, bool adopted) {
+    const bool in_training = adopted && resumed->progress.value("training", "") == layer.name;
+    const auto save = [&](Checkpoint& checkpoint) {
+      checkpoint.stage = "layers";
+      checkpoint.layers = finished_;
+      checkpoint.layers.push_back(layer);
+      setting.run_file.save(checkpoint);
+    };
+    if ((!adopted || in_training) && options_.finetune.layer_iterations > 0) {
+      const StageTimer timer(seconds_["finetune"]);
+      finetune_layer(setting, layer, index, in_training ? resumed : nullptr, [&](Checkpoint& checkpoint) {
+        checkpoint.progress["training"] = layer.name;
+        save(checkpoint);
+      });
+    }
+    if (!adopted || in_training) {
+      Checkpoint checkpoint;
+      checkpoint.progress = {{"layer", layer.name}};
+      save(checkpoint);
+    }
+    finished_.push_back(layer);
+    const std::int64_t asked = setting.stop != nullptr && setting.stop->here() ? 1 : 0;
+    if (setting.stop != nullptr && context_.communicator.max(asked) > 0) {
+      throw Preempted("stopped after layer " + layer.name + ", with a checkpoint in " +
+                      setting.run_file.path() + "; run the same command again to go on");
+    }
+  }
+
+  void compress(const FinetuneSetting& setting, const Checkpoint* resumed) {
+    const ShardSet& shards = setting.shards;
     auto& parameters = options_.compression;
     parameters.bn_along_the_walk = options_.bn == "walk";
-    Compression compression(loaded_.network, plan_, parameters, context_);
+    Compression compression(loaded_.network, plan_, parameters, context_,
+                            [&](QuantizedLayer& layer, std::size_t index, bool adopted) {
+                              finish_layer(setting, resumed, layer, index, adopted);
+                            });
+    if (resumed != nullptr) compression.adopt(resumed->layers);
     const WalkParameters walking{.threads = context_.threads};
     auto images = inputs(shards);
     {
@@ -140,20 +241,15 @@ class CompressJob {
     }
     layers_ = compression.take_layers();
     seconds_.merge(compression.seconds());
-    for (const char* stage : {"gram", "kmeans", "batch_norm"}) seconds_["walk"] -= seconds_[stage];
+    for (const char* stage : {"gram", "kmeans", "batch_norm", "finetune"})
+      seconds_["walk"] -= seconds_[stage];
     if (parameters.bn_reestimate && !parameters.bn_along_the_walk) reestimate_at_the_end(shards);
   }
 
   void reestimate_at_the_end(const ShardSet& shards) {
-    auto images = inputs(shards);
     const StageTimer timer(seconds_["batch_norm"]);
-    walk(loaded_.network, std::move(images), WalkParameters{.threads = context_.threads},
-         context_.communicator, [&](const WalkStep& step) {
-           if (const BatchNormStep* batch_norm = loaded_.network.batch_norm_of_step(step.step)) {
-             reestimate_batch_norm(loaded_.network, *batch_norm, step.inputs, context_.threads,
-                                   context_.communicator);
-           }
-         });
+    reestimate_all_batch_norms(loaded_.network, shards, preprocessing_, options_.calibration_images,
+                               options_.data.micro_batch, context_);
   }
 
   void write(const ShardSet& shards) {
@@ -214,6 +310,7 @@ class CompressJob {
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;
   std::vector<QuantizedLayer> layers_;
+  std::vector<QuantizedLayer> finished_;  ///< so far in the walk, for checkpoints
   WalkStatistics statistics_;
   std::map<std::string, double> seconds_;
 };
@@ -225,6 +322,7 @@ JobEntry register_compress(CLI::App& app, CommonOptions& common) {
   CLI::App* job =
       app.add_subcommand("compress", "quantize a network layer by layer on the images' statistics");
   add_options(*job, *options);
+  add_finetuning(*job, *options);
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes, memory) and stop");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { CompressJob(*options, context).run(); }};

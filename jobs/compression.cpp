@@ -29,11 +29,12 @@ double energy(const std::vector<float>& blocks, const Whitening& whitening) {
 }  // namespace
 
 Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
-                         JobContext& context)
+                         JobContext& context, AfterLayer after_layer)
     : network_(network),
       plan_(plan),
       parameters_(parameters),
       context_(context),
+      after_layer_(std::move(after_layer)),
       layers_(plan.layers.size()),
       done_(plan.layers.size(), false) {}
 
@@ -64,7 +65,22 @@ Whitening Compression::measure(const LayerPlan& planned, std::span<const at::Ten
   return whitening;
 }
 
+const QuantizedLayer* Compression::finished(const std::string& name) const {
+  const auto found = std::find_if(finished_.begin(), finished_.end(),
+                                  [&](const QuantizedLayer& layer) { return layer.name == name; });
+  return found == finished_.end() ? nullptr : &*found;
+}
+
 void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> inputs) {
+  const QuantizedLayer* known = finished(plan_.layers.at(layer_index).layer.name);
+  QuantizedLayer& layer = layers_.at(layer_index);
+  layer = known != nullptr ? *known : cluster(layer_index, inputs);
+  network_.set_tensor(layer.weight_name, decode(layer));
+  done_.at(layer_index) = true;
+  if (after_layer_) after_layer_(layer, layer_index, known != nullptr);
+}
+
+QuantizedLayer Compression::cluster(std::size_t layer_index, std::span<const at::Tensor> inputs) {
   const LayerPlan& planned = plan_.layers.at(layer_index);
   const Whitening whitening = measure(planned, inputs);
   const std::vector<float> blocks = weight_blocks(network_, planned.layer);
@@ -78,33 +94,34 @@ void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> 
     const StageTimer timer(seconds_["kmeans"]);
     result = kmeans(blocks, planned.d, whitening, parameters, context_.communicator);
   }
-  QuantizedLayer& layer = layers_.at(layer_index);
-  layer = QuantizedLayer{.name = planned.layer.name,
-                         .weight_name = planned.layer.weight_name,
-                         .kind = planned.layer.kind,
-                         .weight_shape = planned.layer.weight_shape,
-                         .groups = planned.layer.groups,
-                         .d = planned.d,
-                         .k = result.k,
-                         .metric = planned.metric,
-                         .codebook = std::move(result.codebook),
-                         .codes = std::move(result.codes),
-                         .iterations = std::move(result.iterations)};
-  const double total = energy(blocks, whitening);
-  network_.set_tensor(layer.weight_name, decode(layer));
-  done_.at(layer_index) = true;
+  QuantizedLayer layer{.name = planned.layer.name,
+                       .weight_name = planned.layer.weight_name,
+                       .kind = planned.layer.kind,
+                       .weight_shape = planned.layer.weight_shape,
+                       .groups = planned.layer.groups,
+                       .d = planned.d,
+                       .k = result.k,
+                       .metric = planned.metric,
+                       .codebook = std::move(result.codebook),
+                       .codes = std::move(result.codes),
+                       .iterations = std::move(result.iterations)};
+  report(layer, planned.n, energy(blocks, whitening));
+  return layer;
+}
+
+void Compression::report(const QuantizedLayer& layer, std::int64_t blocks, double total) const {
   const KmeansIteration& last = layer.iterations.back();
   const double relative = total > 0 ? last.objective / total : 0;
   context_.reporter.event("layer", {{"layer", layer.name},
                                     {"d", layer.d},
                                     {"k", layer.k},
-                                    {"n", planned.n},
+                                    {"n", blocks},
                                     {"iterations", layer.iterations.size()},
                                     {"objective", last.objective},
                                     {"relative_objective", relative}});
   char error[32];
   std::snprintf(error, sizeof error, "%.4f", relative);
-  context_.reporter.info("layer " + layer.name + ": " + std::to_string(planned.n) + " blocks of " +
+  context_.reporter.info("layer " + layer.name + ": " + std::to_string(blocks) + " blocks of " +
                          std::to_string(layer.d) + ", k " + std::to_string(layer.k) + ", " +
                          std::to_string(layer.iterations.size()) + " iterations, relative error " + error);
 }

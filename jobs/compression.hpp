@@ -1,6 +1,7 @@
 #pragma once
 /// The sequential compression of a network: each layer is quantized on the inputs that the already quantized
 /// prefix produces, in one depth-first walk over the calibration images (design: one forward pass in all).
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,10 +19,18 @@ struct CompressionParameters {
   bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
 };
 
+/// Called when the network shows a newly quantized layer: may change its codebook, and then the network's
+/// weight. `adopted`: it comes from a checkpoint. `index`: its place among the plan's layers.
+using AfterLayer = std::function<void(QuantizedLayer& layer, std::size_t index, bool adopted)>;
+
 /// Quantizes the planned layers of `network` in place while a walk visits them.
 class Compression {
  public:
-  Compression(Network& network, const Plan& plan, CompressionParameters parameters, JobContext& context);
+  Compression(Network& network, const Plan& plan, CompressionParameters parameters, JobContext& context,
+              AfterLayer after_layer = {});
+
+  /// Layers that an earlier run has finished: the walk takes them as they are.
+  void adopt(std::vector<QuantizedLayer> finished) { finished_ = std::move(finished); }
 
   /// The walk's visitor (collective).
   void before_step(const WalkStep& step);
@@ -31,12 +40,17 @@ class Compression {
 
  private:
   void quantize(std::size_t layer_index, std::span<const at::Tensor> inputs);
+  [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, std::span<const at::Tensor> inputs);
+  [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
+  void report(const QuantizedLayer& layer, std::int64_t blocks, double total_energy) const;
   [[nodiscard]] Whitening measure(const LayerPlan& planned, std::span<const at::Tensor> inputs);
 
   Network& network_;
   const Plan& plan_;
   CompressionParameters parameters_;
   JobContext& context_;
+  AfterLayer after_layer_;
+  std::vector<QuantizedLayer> finished_;
   std::vector<QuantizedLayer> layers_;
   std::vector<bool> done_;
   std::map<std::string, double> seconds_;  ///< by stage: gram, kmeans, batch_norm

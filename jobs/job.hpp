@@ -45,6 +45,7 @@ struct JobEntry {
 /// Each job file has one of these: adds its subcommand to `app` and says what to run.
 JobEntry register_pack(CLI::App& app, CommonOptions& common);
 JobEntry register_compress(CLI::App& app, CommonOptions& common);
+JobEntry register_finetune(CLI::App& app, CommonOptions& common);
 JobEntry register_evaluate(CLI::App& app, CommonOptions& common);
 JobEntry register_inspect(CLI::App& app, CommonOptions& common);
 JobEntry register_verify(CLI::App& app, CommonOptions& common);

@@ -80,6 +80,10 @@ std::vector<KeptTensor> collect_kept(Network& network, const std::vector<Quantiz
   return kept;
 }
 
+void apply_kept(Network& network, const std::vector<KeptTensor>& kept, const std::string& source) {
+  for (const KeptTensor& tensor : kept) set_kept(network, tensor, source);
+}
+
 Network restore_network(const Archive& archive, const std::string& source) {
   if (archive.model.empty()) {
     throw DataError(source +

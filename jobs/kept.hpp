@@ -27,6 +27,10 @@ enum class KeptPrecision {
                                                    const std::vector<QuantizedLayer>& layers,
                                                    KeptPrecision precision);
 
+/// Writes kept tensors into the network. Throws DataError naming `source` when one is not there or differs in
+/// shape.
+void apply_kept(Network& network, const std::vector<KeptTensor>& kept, const std::string& source);
+
 /// The network that an archive describes: its TorchScript with decoded weights and kept tensors.
 /// Throws DataError naming `source` when a tensor is missing or has another shape.
 [[nodiscard]] Network restore_network(const Archive& archive, const std::string& source);

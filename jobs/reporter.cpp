@@ -53,11 +53,13 @@ void Reporter::progress(const std::string& stage, std::int64_t done, std::int64_
   const double interval = terminal ? 0.2 : 30;
   if (done < total && progress_.shown_seconds > 0 && now - progress_.shown_seconds < interval) return;
   progress_.shown_seconds = now;
-  const double speed = static_cast<double>(done - progress_.first) / std::max(now - progress_.begin_seconds, 1e-9);
+  const double speed =
+      static_cast<double>(done - progress_.first) / std::max(now - progress_.begin_seconds, 1e-9);
   const double left = done < total ? static_cast<double>(total - done) / speed : 0;
-  const std::string line = fmt::format("{} {}/{} [{}{}] {}, {:.0f} s left", stage, done, total,
-                                       std::string(static_cast<std::size_t>(20 * done / total), '#'),
-                                       std::string(static_cast<std::size_t>(20 - 20 * done / total), '.'), text, left);
+  const std::string line =
+      fmt::format("{} {}/{} [{}{}] {}, {:.0f} s left", stage, done, total,
+                  std::string(static_cast<std::size_t>(20 * done / total), '#'),
+                  std::string(static_cast<std::size_t>(20 - 20 * done / total), '.'), text, left);
   if (!terminal) return info(line);
   std::cerr << '\r' << line << "\x1b[K" << (done == total ? "\n" : "") << std::flush;
 }

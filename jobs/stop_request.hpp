@@ -6,8 +6,8 @@
 
 namespace bitfall {
 
-/// While an object lives, SIGTERM and SIGUSR2 only set a flag (not SIGUSR1, which NCCL uses), and a time limit
-/// runs. Ranks agree on it where they meet anyway: none stops alone.
+/// While an object lives, SIGTERM and SIGUSR2 only set a flag (not SIGUSR1, which NCCL uses), and a time
+/// limit runs. Ranks agree on it where they meet anyway: none stops alone.
 class StopRequest {
  public:
   /// `limit_seconds` from now; 0: none.

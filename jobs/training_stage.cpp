@@ -123,6 +123,10 @@ void TrainingStage::report(std::int64_t done, const StepReport& step, double dat
   context_.reporter.progress(parameters_.name, done, parameters_.iterations, text);
 }
 
+bool is_trainer_array(const std::string& name) {
+  return name.rfind("trainer/", 0) == 0;  // no qualified name of a tensor has a slash
+}
+
 void save_trainer(Trainer& trainer, Checkpoint& checkpoint) {
   const Optimizer::State& state = trainer.optimizer().state();
   checkpoint.progress["optimizer_steps"] = state.steps;
@@ -137,10 +141,9 @@ void restore_trainer(Trainer& trainer, const Checkpoint& checkpoint) {
   const std::span<float> values = trainer.space().values();
   const std::vector<float> found = take_array(checkpoint.tensors, "trainer/values", values.size());
   std::copy(found.begin(), found.end(), values.begin());
-  trainer.optimizer().set_state(
-      {take_array(checkpoint.tensors, "trainer/first_moments", now.first.size()),
-       take_array(checkpoint.tensors, "trainer/second_moments", now.second.size()),
-       checkpoint.progress.at("optimizer_steps").get<std::int64_t>()});
+  trainer.optimizer().set_state({take_array(checkpoint.tensors, "trainer/first_moments", now.first.size()),
+                                 take_array(checkpoint.tensors, "trainer/second_moments", now.second.size()),
+                                 checkpoint.progress.at("optimizer_steps").get<std::int64_t>()});
   trainer.sums().set_bounds(
       take_doubles(checkpoint.tensors, "trainer/bounds", trainer.sums().bounds().size()));
   trainer.show();

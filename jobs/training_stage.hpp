@@ -1,5 +1,6 @@
 #pragma once
 /// The loop of finetuning: epochs of images through the trainer, with progress, checkpoints and stops.
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -32,15 +33,17 @@ class TrainingStage {
   TrainingStage(const ShardSet& shards, Preprocessing preprocessing, StageParameters parameters,
                 CheckpointInterval interval, JobContext& context);
 
-  /// Runs iterations [first, iterations) (collective). After a step at which a checkpoint is due, or some rank
-  /// wants to stop, `save` is called with the number of iterations done. Returns false when it was stopped.
+  /// Runs iterations [first, iterations) (collective). After a step at which a checkpoint is due, or some
+  /// rank wants to stop, `save` is called with the number of iterations done. Returns false when it was
+  /// stopped.
   bool run(Trainer& trainer, std::int64_t first, const StopRequest* stop,
            const std::function<void(std::int64_t done)>& save);
 
   [[nodiscard]] static std::int64_t iterations_of_epoch(std::int64_t images, std::int64_t batch);
 
  private:
-  [[nodiscard]] std::vector<std::vector<std::int64_t>> local_batches(std::int64_t first, std::int64_t last) const;
+  [[nodiscard]] std::vector<std::vector<std::int64_t>> local_batches(std::int64_t first,
+                                                                     std::int64_t last) const;
   void report(std::int64_t done, const StepReport& step, double data_seconds, double learning_rate);
 
   const ShardSet& shards_;
@@ -57,5 +60,7 @@ class TrainingStage {
 /// The trainer's state as arrays and small values of a checkpoint, and back.
 void save_trainer(Trainer& trainer, Checkpoint& checkpoint);
 void restore_trainer(Trainer& trainer, const Checkpoint& checkpoint);
+/// Whether an array of a checkpoint is the trainer's, not the network's.
+[[nodiscard]] bool is_trainer_array(const std::string& name);
 
 }  // namespace bitfall

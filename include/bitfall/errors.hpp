@@ -44,6 +44,7 @@ BITFALL_DEFINE_ERROR(MissingInputError, missing_input);  ///< an input file is n
 BITFALL_DEFINE_ERROR(IoError, cannot_write);             ///< an output can't be written
 BITFALL_DEFINE_ERROR(ClusterError, cluster);             ///< MPI, NCCL, a device or a peer failed
 BITFALL_DEFINE_ERROR(InternalError, internal);           ///< a bug of ours
+BITFALL_DEFINE_ERROR(Preempted, preempted);              ///< no error: stopped on request, after a checkpoint
 #undef BITFALL_DEFINE_ERROR
 
 /// Throws InternalError with the place and the broken condition.

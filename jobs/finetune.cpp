@@ -1,0 +1,138 @@
+// bitfall finetune: moves an archive's codebooks towards the teacher's outputs.
+#include <cstdio>
+#include <optional>
+
+#include "bitfall/archive.hpp"
+#include "bitfall/calibration.hpp"
+#include "bitfall/errors.hpp"
+#include "finetuning.hpp"
+#include "inputs.hpp"
+#include "kept.hpp"
+#include "output_path.hpp"
+#include "provenance.hpp"
+#include "reestimate.hpp"
+#include "src/parallel/memory.hpp"
+
+namespace bitfall {
+
+namespace {
+
+struct FinetuneJobOptions {
+  std::string archive, teacher, output;
+  DataOptions data;
+  FinetuneOptions finetune;
+  CheckpointOptions checkpoints;
+  bool bn_reestimate = false;
+  std::int64_t calibration_images = 1024;
+  std::string kept = "exact";
+};
+
+class FinetuneJob {
+ public:
+  FinetuneJob(const FinetuneJobOptions& options, JobContext& context)
+      : options_(options),
+        context_(context),
+        student_(load_network(options.archive, context.communicator)),
+        teacher_(load_network(options.teacher, context.communicator)),
+        preprocessing_(preprocessing_from_name(options.data.preprocess)) {
+    if (!student_.archive) {
+      throw DataError(options.archive + " is not an archive; make one with 'bitfall compress' first");
+    }
+    layers_ = student_.archive->layers;
+  }
+
+  void run() {
+    require_writable(options_.output, context_.communicator);
+    const ShardSet shards = open_shards(options_.data.shards, context_);
+    RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
+    const std::optional<Checkpoint> resumed = run_file.load(options_.checkpoints.resume);
+    std::optional<StopRequest> stop;
+    if (run_file.exists()) stop.emplace(options_.checkpoints.limit_seconds());
+    if (resumed) show_checkpoint(*resumed, student_.network, layers_, run_file.path());
+    const FinetuneSetting setting{.student = student_.network,
+                                  .teacher = teacher_.network,
+                                  .shards = shards,
+                                  .preprocessing = preprocessing_,
+                                  .options = options_.finetune,
+                                  .checkpoints = options_.checkpoints,
+                                  .stop = stop ? &*stop : nullptr,
+                                  .run_file = run_file,
+                                  .context = context_};
+    {
+      const StageTimer timer(seconds_["finetune"]);
+      finetune_globally(setting, layers_, resumed ? &*resumed : nullptr);
+    }
+    if (options_.bn_reestimate) {
+      const StageTimer timer(seconds_["batch_norm"]);
+      reestimate_all_batch_norms(student_.network, shards, preprocessing_, options_.calibration_images,
+                                 options_.data.micro_batch, context_);
+    }
+    write(shards);
+    run_file.remove();
+  }
+
+ private:
+  [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
+    nlohmann::json fields = to_json(options_.finetune);
+    fields.update({{"job", "finetune"},
+                   {"archive", student_.archive->content_sha256},
+                   {"teacher", teacher_.file_sha256},
+                   {"data", shards.fingerprint()},
+                   {"preprocess", to_json(preprocessing_)},
+                   {"seed", context_.options.seed}});
+    return fields;
+  }
+
+  void write(const ShardSet& shards) {
+    Archive& archive = *student_.archive;
+    ArchiveBytes bytes;
+    const std::string provenance = provenance_json(context_, options_.archive, shards.fingerprint());
+    context_.communicator.guarded("writing the archive " + options_.output, [&] {
+      if (!context_.communicator.is_root()) return;
+      const StageTimer timer(seconds_["write"]);
+      archive.kept = collect_kept(student_.network, layers_, kept_precision_from_string(options_.kept));
+      archive.layers = layers_;
+      archive.provenance_json = provenance;
+      bytes = write_archive(archive, options_.output);
+    });
+    const nlohmann::json fields = {
+        {"archive", options_.output}, {"content_sha256", archive.content_sha256},
+        {"bytes", bytes.file},        {"layers", layers_.size()},
+        {"seconds", seconds_},        {"peak_memory_bytes", context_.communicator.max(peak_rss_bytes())}};
+    char text[200];
+    std::snprintf(text, sizeof text, ": %.3f MiB, sha256 %.16s", double(bytes.file) / (1 << 20),
+                  archive.content_sha256.c_str());
+    context_.reporter.result(fields, options_.output + text);
+  }
+
+  const FinetuneJobOptions& options_;
+  JobContext& context_;
+  LoadedNetwork student_, teacher_;
+  Preprocessing preprocessing_;
+  std::vector<QuantizedLayer> layers_;
+  std::map<std::string, double> seconds_;
+};
+
+}  // namespace
+
+JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
+  auto options = std::make_shared<FinetuneJobOptions>();
+  CLI::App* job = app.add_subcommand("finetune", "move an archive's codebooks towards its teacher's outputs");
+  job->add_option("archive", options->archive, "archive that 'bitfall compress' made")->required();
+  add_data_options(*job, options->data);
+  job->add_option("--teacher", options->teacher, "TorchScript of the uncompressed network")->required();
+  job->add_option("-o,--output", options->output, "the archive to write")->required();
+  add_finetune_options(*job, options->finetune);
+  job->add_flag("--bn-reestimate", options->bn_reestimate, "recompute batch-norm statistics at the end");
+  job->add_option("--calibration-images", options->calibration_images, "images for --bn-reestimate; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
+      ->check(CLI::IsMember({"exact", "fp16", "folded"}))
+      ->capture_default_str();
+  add_checkpoint_options(*job, options->checkpoints);
+  add_common_options(*job, common);
+  return {job, [options](JobContext& context) { FinetuneJob(*options, context).run(); }};
+}
+
+}  // namespace bitfall
