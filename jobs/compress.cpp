@@ -114,6 +114,7 @@ class CompressJob {
     if (context_.options.dry_run) return print_plan();
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     require_writable(options_.output, context_.communicator);
+    const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
@@ -126,7 +127,7 @@ class CompressJob {
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
     const std::optional<Checkpoint> resumed = run_file.load(options_.checkpoints.resume);
     std::optional<StopRequest> stop;
-    if (run_file.exists()) stop.emplace(options_.checkpoints.limit_seconds());
+    if (run_file.exists()) stop.emplace(limit_seconds);
     std::optional<Network> teacher;
     if (options_.finetunes()) teacher.emplace(load_network(options_.model, context_.communicator).network);
     const FinetuneSetting setting{.student = loaded_.network,

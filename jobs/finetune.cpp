@@ -43,11 +43,12 @@ class FinetuneJob {
 
   void run() {
     require_writable(options_.output, context_.communicator);
+    const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
     const std::optional<Checkpoint> resumed = run_file.load(options_.checkpoints.resume);
     std::optional<StopRequest> stop;
-    if (run_file.exists()) stop.emplace(options_.checkpoints.limit_seconds());
+    if (run_file.exists()) stop.emplace(limit_seconds);
     if (resumed) show_checkpoint(*resumed, student_.network, layers_, run_file.path());
     const FinetuneSetting setting{.student = student_.network,
                                   .teacher = teacher_.network,

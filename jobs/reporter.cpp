@@ -48,18 +48,19 @@ void Reporter::progress(const std::string& stage, std::int64_t done, std::int64_
                         const std::string& text) {
   if (!speaks_) return;
   const double now = seconds();
-  if (progress_.stage != stage) progress_ = {stage, done - 1, now, 0};
+  if (progress_.stage != stage) progress_ = {stage, done, now, 0};
   static const bool terminal = isatty(STDERR_FILENO) == 1;
   const double interval = terminal ? 0.2 : 30;
   if (done < total && progress_.shown_seconds > 0 && now - progress_.shown_seconds < interval) return;
   progress_.shown_seconds = now;
-  const double speed =
-      static_cast<double>(done - progress_.first) / std::max(now - progress_.begin_seconds, 1e-9);
-  const double left = done < total ? static_cast<double>(total - done) / speed : 0;
-  const std::string line =
-      fmt::format("{} {}/{} [{}{}] {}, {:.0f} s left", stage, done, total,
-                  std::string(static_cast<std::size_t>(20 * done / total), '#'),
-                  std::string(static_cast<std::size_t>(20 - 20 * done / total), '.'), text, left);
+  std::string left;
+  if (done > progress_.first && done < total) {
+    const double each = (now - progress_.begin_seconds) / static_cast<double>(done - progress_.first);
+    left = fmt::format(", {:.0f} s left", each * static_cast<double>(total - done));
+  }
+  const auto filled = static_cast<std::size_t>(20 * done / total);
+  const std::string line = fmt::format("{} {}/{} [{}{}] {}{}", stage, done, total, std::string(filled, '#'),
+                                       std::string(20 - filled, '.'), text, left);
   if (!terminal) return info(line);
   std::cerr << '\r' << line << "\x1b[K" << (done == total ? "\n" : "") << std::flush;
 }

@@ -36,7 +36,7 @@ class Reporter {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   struct Progress {
     std::string stage;
-    std::int64_t first = 0;  ///< done when the stage was first seen: a resumed one does not begin at 0
+    std::int64_t first = 0;  ///< done when the stage was first seen (resumed ones do not begin at 0)
     double begin_seconds = 0, shown_seconds = 0;
   } progress_;
 };

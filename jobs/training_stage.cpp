@@ -67,6 +67,7 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
     BatchLoader loader(shards_, preprocessing_, local_batches(done, last), context_.threads,
                        static_cast<int>(2 * share) + 2, augmentation);
     while (done < last) {
+      const double step_begin = context_.reporter.seconds();
       double data_seconds = 0;
       std::vector<TrainingBatch> local;
       context_.communicator.guarded("decoding the images", [&] {
@@ -83,7 +84,7 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
       std::array<std::int64_t, 2> flags = {stop != nullptr && stop->here() ? 1 : 0, due ? 1 : 0};
       const StepReport step = trainer.step(local, batch_, rate, flags, context_.communicator);
       ++done;
-      report(done, step, data_seconds, rate);
+      report(done, step, data_seconds, context_.reporter.seconds() - step_begin, rate);
       const bool by_count = interval_.iterations > 0 && done % interval_.iterations == 0;
       if (flags[0] > 0 || flags[1] > 0 || by_count) {
         save(done);
@@ -96,7 +97,7 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
 }
 
 void TrainingStage::report(std::int64_t done, const StepReport& step, double data_seconds,
-                           double learning_rate) {
+                           double step_seconds, double learning_rate) {
   images_done_ += step.images;
   const double seconds = std::max(context_.reporter.seconds() - begin_seconds_, 1e-9);
   const double images_per_second = static_cast<double>(images_done_) / seconds;
@@ -111,7 +112,8 @@ void TrainingStage::report(std::int64_t done, const StepReport& step, double dat
                                    {"agreement", percent(step.agreement)},
                                    {"images_per_second", images_per_second},
                                    {"seconds",
-                                    {{"data", data_seconds},
+                                    {{"step", step_seconds},
+                                     {"data", data_seconds},
                                      {"teacher", step.seconds.teacher},
                                      {"forward", step.seconds.forward},
                                      {"backward", step.seconds.backward},

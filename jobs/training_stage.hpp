@@ -44,7 +44,8 @@ class TrainingStage {
  private:
   [[nodiscard]] std::vector<std::vector<std::int64_t>> local_batches(std::int64_t first,
                                                                      std::int64_t last) const;
-  void report(std::int64_t done, const StepReport& step, double data_seconds, double learning_rate);
+  void report(std::int64_t done, const StepReport& step, double data_seconds, double step_seconds,
+              double learning_rate);
 
   const ShardSet& shards_;
   Preprocessing preprocessing_;

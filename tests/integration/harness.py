@@ -23,15 +23,23 @@ def skip_all(reason):
     sys.exit(SKIPPED)
 
 
+def launcher(ranks, *arguments):
+    """The command line of `bitfall ARGUMENTS` on `ranks` ranks."""
+    command = [PROGRAM, *map(str, arguments)]
+    if ranks == 1:
+        return command
+    return ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *command]
+
+
+os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                  OMPI_MCA_btl_vader_single_copy_mechanism="none", OMPI_MCA_mpi_yield_when_idle="1")
+
+
 def run(*arguments, ranks=1, environment=None, limit=120, cwd=None):
     """Runs `bitfall ARGUMENTS` on `ranks` ranks and returns the completed process."""
-    command = [PROGRAM, *map(str, arguments)]
-    if ranks > 1:
-        command = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *command]
-    env = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-               OMPI_MCA_btl_vader_single_copy_mechanism="none", OMPI_MCA_mpi_yield_when_idle="1")
+    env = dict(os.environ)
     env.update(environment or {})
-    return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=env, cwd=cwd)
+    return subprocess.run(launcher(ranks, *arguments), capture_output=True, text=True, timeout=limit, env=env, cwd=cwd)
 
 
 def result(process):
