@@ -11,6 +11,7 @@
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
+#include "plan_options.hpp"
 #include "provenance.hpp"
 #include "reestimate.hpp"
 
@@ -24,10 +25,8 @@ struct CompressOptions {
   std::string model, output;
   DataOptions data;
   std::int64_t calibration_images = 1024;
-  std::string regime = "small";
-  std::string metric = "activation";
   std::string kept = "exact";
-  PlanParameters plan;
+  PlanOptions plan;
   CompressionParameters compression;
   std::string bn = "walk";
   FinetuneOptions finetune;
@@ -58,20 +57,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
                  "images that statistics come from; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  job.add_option("--regime", options.regime, "block sizes of the paper")
-      ->check(CLI::IsMember({"small", "large"}))
-      ->capture_default_str();
-  job.add_option("--preset", options.plan.preset, "rules for the classifier and 1x1 layers")
-      ->check(CLI::IsMember({"auto", "resnet18", "resnet50"}))
-      ->capture_default_str();
-  job.add_option("--metric", options.metric, "how errors are weighed")
-      ->check(CLI::IsMember({"euclidean", "activation"}))
-      ->capture_default_str();
-  job.add_option("--k", options.plan.k, "codewords of a convolution, lowered where a layer is small")
-      ->check(CLI::Range(2, 65536))
-      ->capture_default_str();
-  job.add_option("--k-linear", options.plan.k_linear, "codewords of a linear layer (default: the preset's)")
-      ->check(CLI::Range(2, 65536));
+  add_plan_options(job, options.plan);
   job.add_option("--iterations", options.compression.iterations, "k-means iterations at most")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
@@ -104,10 +90,7 @@ class CompressJob {
       throw DataError(options.model +
                       " is an archive already; give the TorchScript of the uncompressed network");
     }
-    options.plan.regime = options.regime == "small" ? Regime::small : Regime::large;
-    options.plan.metric = metric_from_string(options.metric);
-    options.plan.overrides = context.options.overrides;
-    plan_ = make_plan(loaded_.network.layers(), loaded_.network.tensors(), options.plan);
+    plan_ = make_plan(loaded_.network, options.plan, context.options.overrides);
   }
 
   void run() {

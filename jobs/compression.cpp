@@ -5,28 +5,9 @@
 #include <algorithm>
 
 #include "bitfall/errors.hpp"
+#include "cluster_layer.hpp"
 
 namespace bitfall {
-
-namespace {
-
-/// A layer's weight as n x d blocks. C order makes this a plain copy: block j of row r is entry r*m + j.
-std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
-  const at::Tensor weight = network.tensor(layer.weight_name).to(at::kFloat).contiguous();
-  const float* data = weight.const_data_ptr<float>();
-  return {data, data + weight.numel()};
-}
-
-/// sum |v|^2 of the whitened blocks: what the objective is measured against.
-double energy(const std::vector<float>& blocks, const Whitening& whitening) {
-  std::vector<float> whitened(blocks.size());
-  whitening.apply(blocks, whitened);
-  double sum = 0;
-  for (const float v : whitened) sum += double(v) * double(v);
-  return sum;
-}
-
-}  // namespace
 
 Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
                          JobContext& context, AfterLayer after_layer)
@@ -83,47 +64,13 @@ void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> 
 QuantizedLayer Compression::cluster(std::size_t layer_index, std::span<const at::Tensor> inputs) {
   const LayerPlan& planned = plan_.layers.at(layer_index);
   const Whitening whitening = measure(planned, inputs);
-  const std::vector<float> blocks = weight_blocks(network_, planned.layer);
-  const KmeansParameters parameters{.k = planned.k,
-                                    .iterations = parameters_.iterations,
-                                    .seed = context_.options.seed,
-                                    .stream = layer_index,
-                                    .threads = context_.threads};
-  KmeansResult result;
-  {
-    const StageTimer timer(seconds_["kmeans"]);
-    result = kmeans(blocks, planned.d, whitening, parameters, context_.communicator);
-  }
-  QuantizedLayer layer{.name = planned.layer.name,
-                       .weight_name = planned.layer.weight_name,
-                       .kind = planned.layer.kind,
-                       .weight_shape = planned.layer.weight_shape,
-                       .groups = planned.layer.groups,
-                       .d = planned.d,
-                       .k = result.k,
-                       .metric = planned.metric,
-                       .codebook = std::move(result.codebook),
-                       .codes = std::move(result.codes),
-                       .iterations = std::move(result.iterations)};
-  report(layer, planned.n, energy(blocks, whitening));
-  return layer;
-}
-
-void Compression::report(const QuantizedLayer& layer, std::int64_t blocks, double total) const {
-  const KmeansIteration& last = layer.iterations.back();
-  const double relative = total > 0 ? last.objective / total : 0;
-  context_.reporter.event("layer", {{"layer", layer.name},
-                                    {"d", layer.d},
-                                    {"k", layer.k},
-                                    {"n", blocks},
-                                    {"iterations", layer.iterations.size()},
-                                    {"objective", last.objective},
-                                    {"relative_objective", relative}});
-  char error[32];
-  std::snprintf(error, sizeof error, "%.4f", relative);
-  context_.reporter.info("layer " + layer.name + ": " + std::to_string(blocks) + " blocks of " +
-                         std::to_string(layer.d) + ", k " + std::to_string(layer.k) + ", " +
-                         std::to_string(layer.iterations.size()) + " iterations, relative error " + error);
+  const StageTimer timer(seconds_["kmeans"]);
+  const ClusteredLayer clustered = cluster_layer(
+      network_, plan_, layer_index, whitening,
+      {.iterations = parameters_.iterations, .seed = context_.options.seed, .threads = context_.threads},
+      context_.communicator);
+  report(clustered, context_.reporter);
+  return clustered.layer;
 }
 
 std::vector<QuantizedLayer> Compression::take_layers() {

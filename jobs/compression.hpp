@@ -42,7 +42,6 @@ class Compression {
   void quantize(std::size_t layer_index, std::span<const at::Tensor> inputs);
   [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, std::span<const at::Tensor> inputs);
   [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
-  void report(const QuantizedLayer& layer, std::int64_t blocks, double total_energy) const;
   [[nodiscard]] Whitening measure(const LayerPlan& planned, std::span<const at::Tensor> inputs);
 
   Network& network_;

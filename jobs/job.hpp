@@ -44,6 +44,8 @@ struct JobEntry {
 
 /// Each job file has one of these: adds its subcommand to `app` and says what to run.
 JobEntry register_pack(CLI::App& app, CommonOptions& common);
+JobEntry register_collect(CLI::App& app, CommonOptions& common);
+JobEntry register_quantize(CLI::App& app, CommonOptions& common);
 JobEntry register_compress(CLI::App& app, CommonOptions& common);
 JobEntry register_finetune(CLI::App& app, CommonOptions& common);
 JobEntry register_evaluate(CLI::App& app, CommonOptions& common);

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from resnet20_cifar import bitfall, pack
+from resnet20_cifar import bitfall, prepare
 
 PLAIN = """
 import sys, time, torch
@@ -61,9 +61,9 @@ def main():
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
         network = options.shared / "data/cifar10/resnet20.pt"
-        pack(options.shared, work)
+        prepare(options.shared, work, 2)
         bitfall("compress", network, "-d", work / "train-*.tar", "--preprocess", "cifar", "--calibration-images", 256,
-                "-o", work / "start.h5")
+                "-o", work / "start.h5", ranks=2)
         plain, layouts = {1: [], 2: []}, {(1, 2): [], (1, 1): [], (2, 1): []}
         for _ in range(options.repeats):
             for threads, seconds in plain.items():

@@ -1,0 +1,76 @@
+#include "cluster_layer.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdio>
+
+#include "bitfall/kmeans.hpp"
+
+namespace bitfall {
+
+namespace {
+
+/// A layer's weight as n x d blocks. C order makes this a plain copy: block j of row r is entry r*m + j.
+std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
+  const at::Tensor weight = network.tensor(layer.weight_name).to(at::kFloat).contiguous();
+  const float* data = weight.const_data_ptr<float>();
+  return {data, data + weight.numel()};
+}
+
+/// sum |v|^2 of the whitened blocks: what the objective is measured against.
+double energy(const std::vector<float>& blocks, const Whitening& whitening) {
+  std::vector<float> whitened(blocks.size());
+  whitening.apply(blocks, whitened);
+  double sum = 0;
+  for (const float v : whitened) sum += double(v) * double(v);
+  return sum;
+}
+
+}  // namespace
+
+ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
+                             const Whitening& whitening, const ClusterParameters& parameters,
+                             const Communicator& communicator) {
+  const LayerPlan& planned = plan.layers.at(index);
+  const std::vector<float> blocks = weight_blocks(network, planned.layer);
+  KmeansResult result = kmeans(blocks, planned.d, whitening,
+                               {.k = planned.k,
+                                .iterations = parameters.iterations,
+                                .seed = parameters.seed,
+                                .stream = index,
+                                .threads = parameters.threads},
+                               communicator);
+  ClusteredLayer clustered;
+  clustered.layer = QuantizedLayer{.name = planned.layer.name,
+                                   .weight_name = planned.layer.weight_name,
+                                   .kind = planned.layer.kind,
+                                   .weight_shape = planned.layer.weight_shape,
+                                   .groups = planned.layer.groups,
+                                   .d = planned.d,
+                                   .k = result.k,
+                                   .metric = planned.metric,
+                                   .codebook = std::move(result.codebook),
+                                   .codes = std::move(result.codes),
+                                   .iterations = std::move(result.iterations)};
+  const double total = energy(blocks, whitening);
+  if (total > 0) clustered.relative_objective = clustered.layer.iterations.back().objective / total;
+  return clustered;
+}
+
+void report(const ClusteredLayer& clustered, Reporter& reporter) {
+  const QuantizedLayer& layer = clustered.layer;
+  reporter.event("layer", {{"layer", layer.name},
+                           {"d", layer.d},
+                           {"k", layer.k},
+                           {"n", layer.codes.size()},
+                           {"iterations", layer.iterations.size()},
+                           {"objective", layer.iterations.back().objective},
+                           {"relative_objective", clustered.relative_objective}});
+  char error[32];
+  std::snprintf(error, sizeof error, "%.4f", clustered.relative_objective);
+  reporter.info("layer " + layer.name + ": " + std::to_string(layer.codes.size()) + " blocks of " +
+                std::to_string(layer.d) + ", k " + std::to_string(layer.k) + ", " +
+                std::to_string(layer.iterations.size()) + " iterations, relative error " + error);
+}
+
+}  // namespace bitfall

@@ -1,0 +1,31 @@
+#pragma once
+/// One layer of a network through k-means: what `compress` and `quantize` share.
+#include "bitfall/communicator.hpp"
+#include "bitfall/network.hpp"
+#include "bitfall/plan.hpp"
+#include "bitfall/quantized_layer.hpp"
+#include "reporter.hpp"
+
+namespace bitfall {
+
+struct ClusterParameters {
+  std::int64_t iterations = 100;
+  std::uint64_t seed = 0;
+  int threads = 1;
+};
+
+/// A layer and how much of its (whitened) energy was lost.
+struct ClusteredLayer {
+  QuantizedLayer layer;
+  double relative_objective = 0;
+};
+
+/// Clusters the weights of layer `index` of the plan as the network has them now. The ranks of `communicator`
+/// share the work; the outcome does not depend on them.
+[[nodiscard]] ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
+                                           const Whitening& whitening, const ClusterParameters& parameters,
+                                           const Communicator& communicator);
+
+void report(const ClusteredLayer& clustered, Reporter& reporter);
+
+}  // namespace bitfall

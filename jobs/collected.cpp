@@ -1,0 +1,78 @@
+#include "collected.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bitfall/errors.hpp"
+#include "io/files/file.hpp"
+
+namespace bitfall {
+
+std::int64_t gram_width(const Layer& layer) {
+  const std::int64_t kernel = layer.kernel_elements();
+  std::int64_t width = kernel > 1 ? 4 * kernel : 16;
+  while (width > 1 && layer.columns() % width != 0) width = width % 2 == 0 ? width / 2 : 1;
+  return width;
+}
+
+void write_collected(const Collected& collected, const std::string& path, const JobContext& context) {
+  context.communicator.guarded("writing " + path, [&] {
+    if (!context.communicator.is_root()) return;
+    Archive archive;
+    archive.kept = collected.grams;
+    archive.plan_json = nlohmann::json{{"collected", collected.description}}.dump();
+    archive.provenance_json = "{}";
+    write_archive(archive, path);
+  });
+}
+
+Collected read_collected(const std::string& path, const std::string& model_sha256,
+                         const JobContext& context) {
+  std::string bytes;
+  context.communicator.guarded("reading " + path, [&] {
+    if (context.communicator.is_root()) bytes = read_file(path);
+  });
+  context.communicator.broadcast(bytes);
+  Collected collected;
+  context.communicator.guarded("reading " + path, [&] {
+    Archive archive = parse_archive(bytes, path);
+    const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
+    if (!state.is_object() || !state.contains("collected"))
+      throw DataError(path + " is not what 'bitfall collect' writes");
+    collected.description = state.at("collected");
+    collected.grams = std::move(archive.kept);
+    if (collected.description.at("model") != model_sha256) {
+      throw DataError(path + " was collected from another network (SHA-256 " +
+                      collected.description.at("model").get<std::string>() + ", not " + model_sha256 +
+                      "); collect again");
+    }
+  });
+  return collected;
+}
+
+std::vector<double> pooled_gram(const Collected& collected, const Layer& layer, std::int64_t d) {
+  const auto found = std::find_if(collected.grams.begin(), collected.grams.end(),
+                                  [&](const KeptTensor& tensor) { return tensor.name == layer.name; });
+  if (found == collected.grams.end() || found->shape.size() != 3)
+    throw DataError("layer '" + layer.name + "' was not collected; collect again");
+  const std::int64_t width = found->shape[1];
+  if (width % d != 0) {
+    throw DataError("layer '" + layer.name + "' was collected in blocks of " + std::to_string(width) +
+                    ", which d = " + std::to_string(d) + " does not divide");
+  }
+  std::vector<double> blocks(found->bytes.size() / sizeof(double));
+  std::memcpy(blocks.data(), found->bytes.data(), found->bytes.size());
+  // G = sum_j G_j over the d x d blocks on the diagonal of each kept block, in order
+  std::vector<double> pooled(static_cast<std::size_t>(d * d), 0.0);
+  for (std::int64_t block = 0; block < found->shape[0]; ++block) {
+    for (std::int64_t first = 0; first < width; first += d) {
+      for (std::int64_t i = 0; i < d; ++i) {
+        const double* row = blocks.data() + (block * width + first + i) * width + first;
+        for (std::int64_t j = 0; j < d; ++j) pooled[static_cast<std::size_t>(i * d + j)] += row[j];
+      }
+    }
+  }
+  return pooled;
+}
+
+}  // namespace bitfall

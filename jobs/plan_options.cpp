@@ -1,0 +1,30 @@
+#include "plan_options.hpp"
+
+namespace bitfall {
+
+void add_plan_options(CLI::App& job, PlanOptions& options) {
+  job.add_option("--regime", options.regime, "block sizes of the paper")
+      ->check(CLI::IsMember({"small", "large"}))
+      ->capture_default_str();
+  job.add_option("--preset", options.parameters.preset, "rules for the classifier and 1x1 layers")
+      ->check(CLI::IsMember({"auto", "resnet18", "resnet50"}))
+      ->capture_default_str();
+  job.add_option("--metric", options.metric, "how errors are weighed")
+      ->check(CLI::IsMember({"euclidean", "activation"}))
+      ->capture_default_str();
+  job.add_option("--k", options.parameters.k, "codewords of a convolution, lowered where a layer is small")
+      ->check(CLI::Range(2, 65536))
+      ->capture_default_str();
+  job.add_option("--k-linear", options.parameters.k_linear,
+                 "codewords of a linear layer (default: the preset's)")
+      ->check(CLI::Range(2, 65536));
+}
+
+Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {
+  options.parameters.regime = options.regime == "small" ? Regime::small : Regime::large;
+  options.parameters.metric = metric_from_string(options.metric);
+  options.parameters.overrides = overrides;
+  return make_plan(network.layers(), network.tensors(), options.parameters);
+}
+
+}  // namespace bitfall

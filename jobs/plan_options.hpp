@@ -1,0 +1,23 @@
+#pragma once
+/// Options of the jobs that quantize: what gets which d and k.
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+#include "bitfall/network.hpp"
+#include "bitfall/plan.hpp"
+
+namespace bitfall {
+
+struct PlanOptions {
+  std::string regime = "small";
+  std::string metric = "activation";
+  PlanParameters parameters;
+};
+void add_plan_options(CLI::App& job, PlanOptions& options);
+/// `overrides`: the [[layer]] tables of the configuration file.
+[[nodiscard]] Plan make_plan(const Network& network, PlanOptions options,
+                             const std::vector<PlanOverride>& overrides);
+
+}  // namespace bitfall
