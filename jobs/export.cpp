@@ -1,12 +1,11 @@
 // bitfall export: archive -> TorchScript, safetensors or a state dict that torch.load reads.
-#include <torch/csrc/jit/serialization/pickle.h>
-
 #include "bitfall/errors.hpp"
 #include "inputs.hpp"
 #include "io/archive/safetensors.hpp"
 #include "io/files/file.hpp"
 #include "kept.hpp"
 #include "output_path.hpp"
+#include "src/model/state_dict.hpp"
 
 namespace bitfall {
 
@@ -16,20 +15,11 @@ struct ExportOptions {
   std::string archive, output, format = "torchscript";
 };
 
-/// What `torch.load` gives back as a dict of tensors.
-std::string state_dict(const Network& network) {
-  c10::Dict<std::string, at::Tensor> dict;
-  for (const TensorInfo& info : network.tensors())
-    dict.insert(info.name, network.tensor(info.name).contiguous());
-  const std::vector<char> bytes = torch::jit::pickle_save(dict);
-  return {bytes.begin(), bytes.end()};
-}
-
 void write_export(const ExportOptions& options, const Network& network) {
   if (options.format == "torchscript") {
     write_file_atomically(options.output, network.save());
   } else if (options.format == "state-dict") {
-    write_file_atomically(options.output, state_dict(network));
+    write_file_atomically(options.output, save_state_dict(network));
   } else {
     write_safetensors(options.output, collect_kept(network, {}), {{"format", "pt"}});
   }
