@@ -9,6 +9,8 @@ venv=build/venv
 apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libturbojpeg0-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
+# Of the tests alone: a Slurm of this one machine.
+test_packages=(slurm-wlm munge)
 torch_wheel=torch==2.11.0
 # What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
 runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
@@ -82,21 +84,39 @@ do_build() {
 }
 
 do_test() {
-  install_packages "${apt_packages[@]}"
+  install_packages "${apt_packages[@]}" "${test_packages[@]}"
   do_build ON
   once python install_python
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
 }
 
 do_lint() {
-  install_packages clang-format
+  install_packages clang-format clang-tidy shellcheck
   git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run -Werror
+  shellcheck -x run.sh .ci/run slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
+  setup
+  # A configuration of its own: clang can't read GCC's precompiled headers.
+  cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+    -DBITFALL_TORCH_ROOT="$torch_root" -DPython="$PWD/$venv/bin/python" > build/tidy.log 2>&1 || { cat build/tidy.log >&2; die "configuring failed"; }
+  say "clang-tidy (some minutes; files that have not changed since the last time are skipped)"
+  git ls-files 'src/*.cpp' 'io/*.cpp' 'jobs/*.cpp' | grep -v -e '_cuda.cpp' | xargs -P "$(nproc)" -n 1 ./run.sh tidy
+}
+
+# One file through clang-tidy, unless it and all headers are as they were when it last passed.
+do_tidy() {
+  local stamp="build/stamps/tidy/${1//\//_}" key
+  key=$({ cat .clang-tidy "$1"; git ls-files -z '*.hpp' | xargs -0 cat; } | sha256sum)
+  [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && return
+  clang-tidy -p build/tidy --quiet --extra-arg=-Wno-unknown-warning-option "$1" 2>/dev/null || die "clang-tidy: $1"
+  mkdir -p build/stamps/tidy
+  echo "$key" > "$stamp"
 }
 
 case "${1:-help}" in
   build) do_build "${2:-OFF}" ;;
   test) do_test ;;
   lint) do_lint ;;
+  tidy) do_tidy "$2" ;;
   demo) do_build; once python install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
   python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" ;;
   help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;

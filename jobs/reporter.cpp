@@ -65,7 +65,7 @@ void Reporter::progress(const std::string& stage, std::int64_t done, std::int64_
   std::cerr << '\r' << line << "\x1b[K" << (done == total ? "\n" : "") << std::flush;
 }
 
-void Reporter::event(const std::string& name, nlohmann::json fields) {
+void Reporter::event(const std::string& name, const nlohmann::json& fields) {
   if (!speaks_ || !log_.is_open()) return;
   nlohmann::json line = {{"event", name}, {"seconds_since_start", seconds()}};
   line.update(fields);

@@ -22,7 +22,7 @@ class Reporter {
   /// elsewhere a line now and then. `done` = `total` ends the line.
   void progress(const std::string& stage, std::int64_t done, std::int64_t total, const std::string& text);
   /// One JSON line: {"event": name, "seconds": since start, ...fields}.
-  void event(const std::string& name, nlohmann::json fields);
+  void event(const std::string& name, const nlohmann::json& fields);
   /// The last event of a job. With --json the object, otherwise `text`, goes to standard output.
   void result(const nlohmann::json& fields, const std::string& text);
 

@@ -17,8 +17,6 @@
 #include "bitfall/errors.hpp"
 #include "io/files/file_descriptor.hpp"
 
-extern char** environ;
-
 namespace bitfall {
 
 namespace {

@@ -44,7 +44,7 @@ int resolve_threads(int asked, const Communicator& communicator) {
   // A launcher that binds ranks to cores has already divided them.
   const int cores = cores_of_this_process();
   const int all_cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  return cores < all_cores ? cores : std::max(1, cores / ranks_here);
+  return cores < all_cores ? cores : std::max(1, cores / std::max(1, ranks_here));
 }
 
 void configure_libraries() {

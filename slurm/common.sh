@@ -56,20 +56,23 @@ bitfall_requeue() {
     return
   fi
   say "stopped after a checkpoint, requeued"
-  scontrol requeue "$(bitfall_job_id)" || say "requeueing failed: submit the same command again to go on"
+  # Slurm ends this script in its own way then; leaving first would race with it.
+  if scontrol requeue "$(bitfall_job_id)"; then sleep 60; else say "requeueing failed: submit the same command again to go on"; fi
 }
 
 # bitfall_run JOB ARGUMENTS...: runs the job and ends the script with its exit code.
 bitfall_run() {
-  local child code run_file
+  local child code run_file output cancelled=no
   run_file=$(bitfall_option --run-file "$@")
+  output=$(bitfall_option -o "$@")
   eval "$BITFALL_SETUP"
   local launcher
   launcher=$(bitfall_launcher) || exit 78
   say "attempt $((${SLURM_RESTART_COUNT:-0} + 1)): $launcher $BITFALL_PROGRAM $*"
   # The batch shell gets the signals (--signal=B:), whatever the launcher is: both pass them on to the ranks.
   trap 'say "time is nearly up"; kill -USR2 "$child" 2>/dev/null' USR2
-  trap 'say "told to end"; kill -TERM "$child" 2>/dev/null' TERM
+  # SIGTERM is scancel, or Slurm requeueing the job itself: either way requeueing is not ours to do.
+  trap 'cancelled=yes; say "told to end"; kill -TERM "$child" 2>/dev/null' TERM
   # shellcheck disable=SC2086  # the launcher is several words
   $launcher "$BITFALL_PROGRAM" "$@" &
   child=$!
@@ -80,6 +83,11 @@ bitfall_run() {
     kill -0 "$child" 2>/dev/null || break
   done
   say "exit code $code"
-  if [ "$code" = 75 ] && [ -n "$run_file" ]; then bitfall_requeue "$run_file"; fi
+  # srun has been seen to return 0 for a step that it could not launch.
+  if [ "$code" = 0 ] && [ -n "$output" ] && [ "$1" != pack ] && [ ! -s "$output" ]; then
+    say "there is no $output: the ranks were not started"
+    code=69
+  fi
+  if [ "$code" = 75 ] && [ -n "$run_file" ] && [ "$cancelled" = no ]; then bitfall_requeue "$run_file"; fi
   exit "$code"
 }

@@ -43,8 +43,9 @@ struct ArchiveBytes {
   std::int64_t file = 0, codes = 0, codebooks = 0, kept = 0, model = 0, provenance = 0, overhead = 0;
 };
 
-/// SHA-256 (hex) over the description of every layer and kept tensor, the SHA-256 of its data, and the plan, in
-/// the order of docs/format.md; independent of HDF5, of the provenance, of the embedded model and of all times.
+/// SHA-256 (hex) over the description of every layer and kept tensor, the SHA-256 of its data, and the plan,
+/// in the order of docs/format.md; independent of HDF5, of the provenance, of the embedded model and of all
+/// times.
 [[nodiscard]] std::string content_hash(const Archive& archive);
 
 /// Writes beside `path`, flushes, fsyncs, reopens and verifies, renames, fsyncs the folder. Fills
