@@ -7,6 +7,8 @@ add_library(bitfall_library INTERFACE)
 set_target_properties(bitfall_library PROPERTIES EXPORT_NAME bitfall)
 target_link_libraries(bitfall_library INTERFACE bitfall_calibration bitfall_images bitfall_archive)
 
+# The link path leaves out what lies inside the build folder, where run.sh puts LibTorch.
+set_target_properties(bitfall PROPERTIES INSTALL_RPATH ${BITFALL_TORCH_ROOT}/lib)
 install(TARGETS bitfall)
 install(PROGRAMS python/bitfall_import.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
 install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
