@@ -19,7 +19,8 @@ inline QuantizedLayer quantize_layer(const Network& network, const std::string& 
                         .k = result.k,
                         .metric = Metric::euclidean,
                         .codebook = std::move(result.codebook),
-                        .codes = std::move(result.codes)};
+                        .codes = std::move(result.codes),
+                        .iterations = std::move(result.iterations)};
 }
 
 }  // namespace bitfall::test
