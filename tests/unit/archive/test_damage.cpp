@@ -1,7 +1,10 @@
 // A damaged file ends in DataError that names it: every bit of the file, every length, and damage that was
 // sealed again, so that it reaches the HDF5 library and our own checks.
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -61,6 +64,32 @@ std::int64_t peak_memory_bytes() {
   return std::int64_t{1024} * usage.ru_maxrss;
 }
 
+/// Flips one bit, then all bits, of each byte of the image and seals it again. Returns 0 when each was
+/// refused or left the content as it was, most were refused, and no attempt took more memory than readers
+/// may.
+int try_sealed_damage(const std::string& bytes, const std::string& content_sha256) {
+  const std::size_t image_bytes = bytes.size() - static_cast<std::size_t>(seal_bytes);
+  const std::int64_t before = peak_memory_bytes();
+  std::size_t refused = 0;
+  for (std::size_t i = 0; i < image_bytes; ++i) {
+    for (const int mask : {1 << (i % 8), 0xff}) {
+      std::string damaged = bytes;
+      damaged[i] = static_cast<char>(damaged[i] ^ mask);
+      try {
+        if (content_hash(parse_archive(sealed_again(damaged), "folder/a.h5")) != content_sha256) return 1;
+      } catch (const DataError& error) {
+        if (!std::string_view(error.what()).starts_with("folder/a.h5")) return 2;
+        ++refused;
+      } catch (...) {
+        return 3;
+      }
+    }
+  }
+  if (refused < image_bytes) return 4;
+  const std::int64_t most = 2 * layout::most_declared_bytes(static_cast<std::int64_t>(bytes.size()));
+  return peak_memory_bytes() - before < most ? 0 : 5;
+}
+
 }  // namespace
 
 TEST_CASE("every flipped bit is refused") {
@@ -111,30 +140,19 @@ TEST_CASE("swapped, zeroed and moved parts are refused") {
   }
 }
 
-// Whoever damages a file and seals it again can't change the content without a new content hash.
+// Whoever damages a file and seals it again can't change the content without a new content hash. In a process
+// of its own: the HDF5 library forgets to close things when it meets such files and complains at the end.
 TEST_CASE("damage under a good seal is refused or changes nothing that the content hash covers") {
   Archive archive = small_archive();
   const std::string bytes = written(archive);
-  const std::int64_t before = peak_memory_bytes();
-  const std::size_t image_bytes = bytes.size() - static_cast<std::size_t>(seal_bytes);
-  std::size_t refused = 0;
-  for (std::size_t i = 0; i < image_bytes; ++i) {
-    for (const int mask : {1 << (i % 8), 0xff}) {
-      std::string damaged = bytes;
-      damaged[i] = static_cast<char>(damaged[i] ^ mask);
-      std::optional<Archive> read = parse(sealed_again(damaged));
-      if (!read) {
-        ++refused;
-        continue;
-      }
-      INFO("byte " << i << ", mask " << mask);
-      REQUIRE(content_hash(*read) == archive.content_sha256);
-    }
-  }
-  CHECK(refused > image_bytes);  // most of the 2 * image_bytes
-  // Twice the declared bytes: what is read and what is made from it.
-  CHECK(peak_memory_bytes() - before <
-        2 * layout::most_declared_bytes(static_cast<std::int64_t>(bytes.size())));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(try_sealed_damage(bytes, archive.content_sha256));
+  REQUIRE(child > 0);
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  INFO("status " << status);
+  REQUIRE(WIFEXITED(status));  // else a signal: a crash
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("a damaged file on the disk is named, and so is one that is no archive") {
