@@ -89,7 +89,9 @@ std::int64_t checked_blocks(const QuantizedLayer& layer) {
                                                       " columns");
   require(layer.k >= 1 && layer.k <= 65536,
           what + " has k " + std::to_string(layer.k) + ", possible are 1 to 65536");
-  require(layer.groups >= 1, what + " has " + std::to_string(layer.groups) + " groups");
+  require(layer.groups >= 1 && layer.weight_shape.front() % layer.groups == 0,
+          what + " has " + std::to_string(layer.groups) + " groups for its " +
+              std::to_string(layer.weight_shape.front()) + " rows");
   return elements / layer.d;
 }
 

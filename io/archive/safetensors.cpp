@@ -8,7 +8,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,7 +74,9 @@ Entry parse_entry(const std::string& name, const Json& json) {
   entry.tensor.name = name;
   entry.tensor.dtype = dtype_of(json.at("dtype").get<std::string>(), what);
   entry.tensor.stored_dtype = entry.tensor.dtype;
-  for (const Json& size : json.at("shape")) {
+  const Json& shape = json.at("shape");
+  if (!shape.is_array()) throw DataError(what + " has a shape that is not a list of sizes");
+  for (const Json& size : shape) {
     if (!size.is_number_unsigned() || size.get<std::uint64_t>() > std::uint64_t{1} << 62)
       throw DataError(what + " has a shape that is not a list of sizes");
     entry.tensor.shape.push_back(size.get<std::int64_t>());
@@ -112,10 +113,8 @@ SafetensorsFile parse(const std::string& file) {
     return std::pair(a.first, a.last) < std::pair(b.first, b.last);
   });
   std::uint64_t end = 0;
-  std::set<std::string> names;
   for (Entry& entry : entries) {
     const std::string what = "tensor '" + entry.tensor.name + "'";
-    if (!names.insert(entry.tensor.name).second) throw DataError(what + " occurs twice");
     if (entry.first != end || entry.last < entry.first || entry.last > data.size())
       throw DataError(what + " overlaps another one, leaves a gap or ends beyond the file");
     end = entry.last;
@@ -126,6 +125,15 @@ SafetensorsFile parse(const std::string& file) {
   }
   if (end != data.size()) throw DataError("it has bytes after the last tensor");
   return result;
+}
+
+/// JSON is UTF-8; a tensor may have any name.
+void check_utf8(const std::string& name, const std::string& what) {
+  try {
+    (void)Json(name).dump();
+  } catch (const Json::type_error&) {
+    throw DataError(what + " has a name that is not UTF-8, which safetensors needs; rename it");
+  }
 }
 
 }  // namespace
@@ -148,6 +156,7 @@ void write_safetensors(const std::string& path, const std::vector<KeptTensor>& t
     const std::string what = "tensor '" + tensor.name + "'";
     if (tensor.name == metadata_key || header.contains(tensor.name))
       throw DataError(what + " has a name that is taken in a safetensors file");
+    check_utf8(tensor.name, what);
     check_sizes(tensor, what);
     const std::size_t first = data.size();
     data.append(tensor.bytes.begin(), tensor.bytes.end());

@@ -63,10 +63,24 @@ AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(path) {
   if (fs::exists(status) && !fs::is_regular_file(status))
     throw IoError("cannot write '" + path.string() + "': it is not a regular file; name another one");
 
-  const fs::path temporary = target_.string() + ".tmp." + std::to_string(::getpid());
-  file_ = FileDescriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (!file_) fail("creating '" + temporary.string() + "' beside it", errno);
-  temporary_ = temporary;
+  create();
+}
+
+/// In a container or on another host of a shared file system a process may have the id of one that was killed
+/// or that is still writing: its file stays, this one gets another name.
+void AtomicFile::create() {
+  constexpr int most_attempts = 100;
+  const std::string stem = target_.string() + ".tmp." + std::to_string(::getpid());
+  for (int attempt = 0;; ++attempt) {
+    const fs::path temporary = attempt == 0 ? stem : stem + "." + std::to_string(attempt);
+    file_ = FileDescriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (file_) {
+      temporary_ = temporary;
+      return;
+    }
+    if (errno != EEXIST || attempt == most_attempts)
+      fail("creating '" + temporary.string() + "' beside it", errno);
+  }
 }
 
 AtomicFile::~AtomicFile() {

@@ -9,7 +9,7 @@ namespace bitfall {
 
 /// A new file beside `path` under a temporary name. `commit` gives it the name; a destructor without commit
 /// removes it. So after any failure `path` is what it was, and nothing else is left. (A process that is
-/// killed outright leaves PATH.tmp.PID, which nobody reads and anybody may delete.)
+/// killed outright leaves PATH.tmp.PID or PATH.tmp.PID.N, which nobody reads and anybody may delete.)
 /// Every member throws IoError that names the file and the reason.
 class AtomicFile {
  public:
@@ -28,6 +28,7 @@ class AtomicFile {
   [[nodiscard]] const std::filesystem::path& temporary_path() const { return temporary_; }
 
  private:
+  void create();
   [[noreturn]] void fail(std::string_view action, int error) const;
 
   std::filesystem::path path_;
