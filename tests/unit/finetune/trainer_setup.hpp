@@ -1,5 +1,7 @@
 #pragma once
 /// A small teacher, its quantized student, and images.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -11,6 +13,10 @@
 namespace bitfall::test {
 
 struct TrainerSetup {
+  /// As the program sets it (jobs/runtime.cpp): with threads of LibTorch's own inside ours, its backward pass
+  /// was seen to wait for ever.
+  TrainerSetup() { at::set_num_threads(1); }
+
   Network teacher = small_network(), student = small_network();
   std::vector<QuantizedLayer> layers = {quantize_layer(teacher, "conv2", 9, 4),
                                         quantize_layer(teacher, "fc", 4, 3)};
