@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "bitfall/errors.hpp"
 #include "quantization/kmeans_update.hpp"
 
 namespace bitfall {
@@ -33,6 +34,7 @@ Served served(const TiledBlocks& points, const Clusters& clusters, std::size_t i
 /// The best served block of each cluster, ties to the lowest index; block -1 for an empty one.
 std::vector<Served> best_served(const TiledBlocks& points, const Clusters& clusters, std::size_t k,
                                 const Communicator& communicator) {
+  BITFALL_ASSERT(k > 0, "a codebook has codewords");
   std::vector<Served> best(k);
   for (std::size_t i = 0; i < clusters.codes().size(); ++i) {
     const Served block = served(points, clusters, i);
