@@ -112,10 +112,10 @@ class Builder {
   }
 
   /// Adds the layer, or this use of it when it is known.
-  std::size_t merge(Layer layer, std::int64_t step) {
+  std::size_t merge(const Layer& layer, std::int64_t step) {
     const std::string& key = layer.weight_name.empty() ? layer.name : layer.weight_name;
     const auto [place, is_new] = layer_index_.emplace(key, table_.layers.size());
-    if (is_new) table_.layers.push_back(std::move(layer));
+    if (is_new) table_.layers.push_back(layer);
     Layer& known = table_.layers[place->second];
     if (!is_new && known.obstacle.empty()) {
       known.obstacle = !layer.obstacle.empty()    ? "another use of the weight: " + layer.obstacle
