@@ -4,8 +4,6 @@
 
 #include <cstdio>
 
-#include "bitfall/kmeans.hpp"
-
 namespace bitfall {
 
 namespace {
@@ -17,29 +15,22 @@ std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
   return {data, data + weight.numel()};
 }
 
-/// sum |v|^2 of the whitened blocks: what the objective is measured against.
-double energy(const std::vector<float>& blocks, const Whitening& whitening) {
-  std::vector<float> whitened(blocks.size());
-  whitening.apply(blocks, whitened);
-  double sum = 0;
-  for (const float v : whitened) sum += double(v) * double(v);
-  return sum;
-}
-
 }  // namespace
 
 ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
-                             const Whitening& whitening, const ClusterParameters& parameters,
+                             const LayerMoments& moments, const ClusterParameters& parameters,
                              const Communicator& communicator) {
   const LayerPlan& planned = plan.layers.at(index);
   const std::vector<float> blocks = weight_blocks(network, planned.layer);
-  KmeansResult result = kmeans(blocks, planned.d, whitening,
-                               {.k = planned.k,
-                                .iterations = parameters.iterations,
-                                .seed = parameters.seed,
-                                .stream = index,
-                                .threads = parameters.threads},
-                               communicator);
+  const WeightBlocks weight{blocks, planned.layer.rows(), planned.d};
+  const QuantizerParameters quantizer{.kmeans = {.k = planned.k,
+                                                 .iterations = parameters.iterations,
+                                                 .seed = parameters.seed,
+                                                 .stream = index,
+                                                 .threads = parameters.threads},
+                                      .sweeps = parameters.sweeps,
+                                      .damping = parameters.damping};
+  QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
   ClusteredLayer clustered;
   clustered.layer = QuantizedLayer{.name = planned.layer.name,
                                    .weight_name = planned.layer.weight_name,
@@ -47,13 +38,13 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                                    .weight_shape = planned.layer.weight_shape,
                                    .groups = planned.layer.groups,
                                    .d = planned.d,
-                                   .k = result.k,
+                                   .k = result.kmeans.k,
                                    .metric = planned.metric,
-                                   .codebook = std::move(result.codebook),
-                                   .codes = std::move(result.codes),
-                                   .iterations = std::move(result.iterations)};
-  const double total = energy(blocks, whitening);
-  if (total > 0) clustered.relative_objective = clustered.layer.iterations.back().objective / total;
+                                   .codebook = std::move(result.kmeans.codebook),
+                                   .codes = std::move(result.kmeans.codes),
+                                   .iterations = std::move(result.kmeans.iterations)};
+  if (result.energy > 0)
+    clustered.relative_objective = clustered.layer.iterations.back().objective / result.energy;
   return clustered;
 }
 

@@ -4,17 +4,21 @@
 #include "bitfall/network.hpp"
 #include "bitfall/plan.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "bitfall/quantizer.hpp"
 #include "reporter.hpp"
 
 namespace bitfall {
 
+/// What of the command line decides how weights are quantized, beside the plan.
 struct ClusterParameters {
-  std::int64_t iterations = 100;
+  std::int64_t iterations = 100;  ///< of k-means (paper)
+  std::int64_t sweeps = QuantizerParameters{}.sweeps;
+  double damping = QuantizerParameters{}.damping;
   std::uint64_t seed = 0;
   int threads = 1;
 };
 
-/// A layer and how much of its (whitened) energy was lost.
+/// A layer and how much of its weight's energy, as the metric sees it, was lost.
 struct ClusteredLayer {
   QuantizedLayer layer;
   double relative_objective = 0;
@@ -23,7 +27,7 @@ struct ClusteredLayer {
 /// Clusters the weights of layer `index` of the plan as the network has them now. The ranks of `communicator`
 /// share the work; the outcome does not depend on them.
 [[nodiscard]] ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
-                                           const Whitening& whitening, const ClusterParameters& parameters,
+                                           const LayerMoments& moments, const ClusterParameters& parameters,
                                            const Communicator& communicator);
 
 void report(const ClusteredLayer& clustered, Reporter& reporter);

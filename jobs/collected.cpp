@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "io/files/file.hpp"
 
@@ -50,7 +51,15 @@ Collected read_collected(const std::string& path, const std::string& model_sha25
   return collected;
 }
 
-std::vector<double> pooled_gram(const Collected& collected, const Layer& layer, std::int64_t d) {
+LayerMoments moments_of(const Collected& collected, const LayerPlan& planned) {
+  const Layer& layer = planned.layer;
+  const std::int64_t d = planned.d;
+  if (planned.metric == Metric::euclidean) return {};
+  if (planned.metric == Metric::full) {
+    throw UsageError("layer '" + layer.name +
+                     "': the metric full needs whole Gram matrices, which 'collect' does not keep; use "
+                     "'bitfall compress', or --metric blockwise");
+  }
   const auto found = std::find_if(collected.grams.begin(), collected.grams.end(),
                                   [&](const KeptTensor& tensor) { return tensor.name == layer.name; });
   if (found == collected.grams.end() || found->shape.size() != 3)
@@ -62,17 +71,17 @@ std::vector<double> pooled_gram(const Collected& collected, const Layer& layer, 
   }
   std::vector<double> blocks(found->bytes.size() / sizeof(double));
   std::memcpy(blocks.data(), found->bytes.data(), found->bytes.size());
-  // G = sum_j G_j over the d x d blocks on the diagonal of each kept block, in order
-  std::vector<double> pooled(static_cast<std::size_t>(d * d), 0.0);
+  LayerMoments moments;  // the d x d blocks on the diagonal of each kept block, in order
   for (std::int64_t block = 0; block < found->shape[0]; ++block) {
     for (std::int64_t first = 0; first < width; first += d) {
       for (std::int64_t i = 0; i < d; ++i) {
         const double* row = blocks.data() + (block * width + first + i) * width + first;
-        for (std::int64_t j = 0; j < d; ++j) pooled[static_cast<std::size_t>(i * d + j)] += row[j];
+        moments.per_position.insert(moments.per_position.end(), row, row + d);
       }
     }
   }
-  return pooled;
+  moments.pooled = sum_positions(moments.per_position, d);
+  return moments;
 }
 
 }  // namespace bitfall

@@ -8,6 +8,8 @@
 
 #include "bitfall/archive.hpp"
 #include "bitfall/layer.hpp"
+#include "bitfall/plan.hpp"
+#include "bitfall/quantizer.hpp"
 #include "job.hpp"
 
 namespace bitfall {
@@ -28,8 +30,8 @@ void write_collected(const Collected& collected, const std::string& path, const 
 [[nodiscard]] Collected read_collected(const std::string& path, const std::string& model_sha256,
                                        const JobContext& context);
 
-/// The pooled d x d Gram matrix of a layer. Throws DataError naming the layer when it was not collected or d
-/// does not divide the width.
-[[nodiscard]] std::vector<double> pooled_gram(const Collected& collected, const Layer& layer, std::int64_t d);
+/// What the planned metric needs. Throws DataError naming the layer when it was not collected or d does not
+/// divide the width, UsageError for the metric full: whole Gram matrices are not collected.
+[[nodiscard]] LayerMoments moments_of(const Collected& collected, const LayerPlan& planned);
 
 }  // namespace bitfall

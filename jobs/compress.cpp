@@ -58,8 +58,10 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_plan_options(job, options.plan);
-  job.add_option("--iterations", options.compression.iterations, "k-means iterations at most")
-      ->check(CLI::Range(1, 1000000))
+  add_cluster_options(job, options.compression.cluster);
+  job.add_option("--gram-rows", options.compression.gram_rows,
+                 "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 32 a column")
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
   job.add_flag("--bn-reestimate", options.compression.bn_reestimate,
                "recompute batch-norm statistics on the calibration images (worth tens of points)");
@@ -162,7 +164,10 @@ class CompressJob {
                    {"seed", context_.options.seed},
                    {"calibration-images", options_.calibration_images},
                    {"micro-batch", options_.data.micro_batch},
-                   {"iterations", options_.compression.iterations},
+                   {"iterations", options_.compression.cluster.iterations},
+                   {"sweeps", options_.compression.cluster.sweeps},
+                   {"damping", options_.compression.cluster.damping},
+                   {"gram-rows", options_.compression.gram_rows},
                    {"bn-reestimate", options_.compression.bn_reestimate},
                    {"bn-order", options_.bn}});
     return fields;

@@ -5,9 +5,15 @@
 #include <algorithm>
 
 #include "bitfall/errors.hpp"
-#include "cluster_layer.hpp"
 
 namespace bitfall {
+
+namespace {
+
+/// Apart from the streams of k-means and augmentation.
+constexpr std::uint64_t gram_stream = std::uint64_t{1} << 49;
+
+}  // namespace
 
 Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
                          JobContext& context, AfterLayer after_layer)
@@ -33,17 +39,35 @@ void Compression::before_step(const WalkStep& step) {
   }
 }
 
-Whitening Compression::measure(const LayerPlan& planned, std::span<const at::Tensor> inputs) {
-  if (planned.metric == Metric::euclidean) return Whitening::identity(planned.d);
+LayerMoments Compression::measure(std::size_t layer_index, std::span<const at::Tensor> inputs) {
+  const LayerPlan& planned = plan_.layers.at(layer_index);
+  LayerMoments moments;
+  if (planned.metric == Metric::euclidean) return moments;
   const StageTimer timer(seconds_["gram"]);
-  const GramParameters parameters{.d = planned.d, .per_position = false, .threads = context_.threads};
-  const Gram gram = accumulate_gram(planned.layer, inputs, parameters, context_.communicator);
-  Whitening whitening = Whitening::from_gram(gram.pooled, planned.d);
-  if (whitening.is_degenerate()) {
+  if (planned.metric == Metric::full) {
+    const std::int64_t rows =
+        parameters_.gram_rows < 0 ? 32 * planned.layer.columns() : parameters_.gram_rows;
+    FullGram gram = accumulate_full_gram(planned.layer, inputs,
+                                         {.rows = rows,
+                                          .seed = context_.options.seed,
+                                          .stream = gram_stream + layer_index,
+                                          .threads = context_.threads},
+                                         context_.communicator);
+    moments.per_position = diagonal_blocks(gram, planned.d);
+    moments.full = std::move(gram.lower);
+    moments.pooled = sum_positions(moments.per_position, planned.d);
+  } else {
+    const GramParameters parameters{
+        .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context_.threads};
+    Gram gram = accumulate_gram(planned.layer, inputs, parameters, context_.communicator);
+    moments.pooled = std::move(gram.pooled);
+    moments.per_position = std::move(gram.per_position);
+  }
+  if (std::all_of(moments.pooled.begin(), moments.pooled.end(), [](double g) { return g == 0; })) {
     context_.reporter.warning("the input of layer '" + planned.layer.name +
                               "' is zero on every calibration image; it is quantized without weighting");
   }
-  return whitening;
+  return moments;
 }
 
 const QuantizedLayer* Compression::finished(const std::string& name) const {
@@ -62,13 +86,13 @@ void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> 
 }
 
 QuantizedLayer Compression::cluster(std::size_t layer_index, std::span<const at::Tensor> inputs) {
-  const LayerPlan& planned = plan_.layers.at(layer_index);
-  const Whitening whitening = measure(planned, inputs);
+  const LayerMoments moments = measure(layer_index, inputs);
   const StageTimer timer(seconds_["kmeans"]);
-  const ClusteredLayer clustered = cluster_layer(
-      network_, plan_, layer_index, whitening,
-      {.iterations = parameters_.iterations, .seed = context_.options.seed, .threads = context_.threads},
-      context_.communicator);
+  ClusterParameters parameters = parameters_.cluster;
+  parameters.seed = context_.options.seed;
+  parameters.threads = context_.threads;
+  const ClusteredLayer clustered =
+      cluster_layer(network_, plan_, layer_index, moments, parameters, context_.communicator);
   report(clustered, context_.reporter);
   return clustered.layer;
 }

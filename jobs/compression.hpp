@@ -9,12 +9,14 @@
 #include "bitfall/calibration.hpp"
 #include "bitfall/plan.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "cluster_layer.hpp"
 #include "job.hpp"
 
 namespace bitfall {
 
 struct CompressionParameters {
-  std::int64_t iterations = 100;  ///< of k-means (paper)
+  ClusterParameters cluster;      ///< seed and threads come from the context
+  std::int64_t gram_rows = -1;    ///< metric full: unfolded rows that H is summed over; 0: all, -1: 32 D
   bool bn_reestimate = false;     ///< recompute batch-norm statistics
   bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
 };
@@ -42,7 +44,7 @@ class Compression {
   void quantize(std::size_t layer_index, std::span<const at::Tensor> inputs);
   [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, std::span<const at::Tensor> inputs);
   [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
-  [[nodiscard]] Whitening measure(const LayerPlan& planned, std::span<const at::Tensor> inputs);
+  [[nodiscard]] LayerMoments measure(std::size_t layer_index, std::span<const at::Tensor> inputs);
 
   Network& network_;
   const Plan& plan_;

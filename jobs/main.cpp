@@ -91,6 +91,17 @@ int run_and_report(Parsed& parsed, const Communicator& communicator) {
   }
 }
 
+/// The end of a job that can't begin. All ranks come here together: mpirun kills the others as soon as one
+/// has left with an error, rank 0 perhaps before its message is out.
+int refuse(int& argc, char**& argv, ExitCode code, const std::string& message) {
+  if (!launcher_rank()) {
+    std::cerr << "bitfall: " << message << std::endl;
+    return static_cast<int>(code);
+  }
+  const MpiSession session(argc, argv);
+  return Ending().fail(code, message);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -104,7 +115,7 @@ int main(int argc, char** argv) {
   try {
     parse(app, parsed, std::vector<std::string>(argv + 1, argv + argc));
   } catch (const CLI::Success& request) {  // --help, --version
-    return launcher_rank() == 0 ? app.exit(request) : 0;
+    return launcher_rank().value_or(0) == 0 ? app.exit(request) : 0;
   } catch (const CLI::ParseError& error) {
     usage_code = static_cast<int>(ExitCode::usage);
     usage_message = std::string(error.what()) + " (see 'bitfall --help')";
@@ -112,10 +123,7 @@ int main(int argc, char** argv) {
     usage_code = static_cast<int>(error.code());
     usage_message = error.what();
   }
-  if (usage_code != 0) {
-    if (launcher_rank() == 0) std::cerr << "bitfall: " << usage_message << std::endl;
-    return usage_code;
-  }
+  if (usage_code != 0) return refuse(argc, argv, static_cast<ExitCode>(usage_code), usage_message);
   int code = static_cast<int>(ExitCode::cluster);
   try {
     const MpiSession session(argc, argv);

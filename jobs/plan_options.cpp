@@ -10,7 +10,7 @@ void add_plan_options(CLI::App& job, PlanOptions& options) {
       ->check(CLI::IsMember({"auto", "resnet18", "resnet50"}))
       ->capture_default_str();
   job.add_option("--metric", options.metric, "how errors are weighed")
-      ->check(CLI::IsMember({"euclidean", "activation"}))
+      ->check(CLI::IsMember({"euclidean", "activation", "blockwise", "full"}))
       ->capture_default_str();
   job.add_option("--k", options.parameters.k, "codewords of a convolution, lowered where a layer is small")
       ->check(CLI::Range(2, 65536))
@@ -18,6 +18,19 @@ void add_plan_options(CLI::App& job, PlanOptions& options) {
   job.add_option("--k-linear", options.parameters.k_linear,
                  "codewords of a linear layer (default: the preset's)")
       ->check(CLI::Range(2, 65536));
+}
+
+void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
+  job.add_option("--iterations", parameters.iterations, "k-means iterations at most")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  job.add_option("--sweeps", parameters.sweeps, "with --metric full: codebook, then all codes, so many times")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  job.add_option("--damping", parameters.damping,
+                 "with --metric full: added to the Gram matrix's diagonal, relative to its mean")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
 }
 
 Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {

@@ -7,6 +7,7 @@
 
 #include "bitfall/network.hpp"
 #include "bitfall/plan.hpp"
+#include "cluster_layer.hpp"
 
 namespace bitfall {
 
@@ -16,6 +17,7 @@ struct PlanOptions {
   PlanParameters parameters;
 };
 void add_plan_options(CLI::App& job, PlanOptions& options);
+void add_cluster_options(CLI::App& job, ClusterParameters& parameters);
 /// `overrides`: the [[layer]] tables of the configuration file.
 [[nodiscard]] Plan make_plan(const Network& network, PlanOptions options,
                              const std::vector<PlanOverride>& overrides);

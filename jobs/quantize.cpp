@@ -22,7 +22,7 @@ namespace {
 struct QuantizeOptions {
   std::string model, statistics, output;
   PlanOptions plan;
-  std::int64_t iterations = 100;
+  ClusterParameters cluster;
   std::string kept = "exact";
 };
 
@@ -75,14 +75,12 @@ class QuantizeJob {
 
   double quantize_one(std::size_t i, const Collected& collected) {
     const LayerPlan& planned = plan_.layers[planned_[i]];
-    const Whitening whitening =
-        planned.metric == Metric::euclidean
-            ? Whitening::identity(planned.d)
-            : Whitening::from_gram(pooled_gram(collected, planned.layer, planned.d), planned.d);
-    const ClusteredLayer clustered = cluster_layer(
-        loaded_.network, plan_, planned_[i], whitening,
-        {.iterations = options_.iterations, .seed = context_.options.seed, .threads = context_.threads},
-        Communicator::self());
+    ClusterParameters parameters = options_.cluster;
+    parameters.seed = context_.options.seed;
+    parameters.threads = context_.threads;
+    const ClusteredLayer clustered =
+        cluster_layer(loaded_.network, plan_, planned_[i], moments_of(collected, planned), parameters,
+                      Communicator::self());
     layers_[i] = clustered.layer;
     return clustered.relative_objective;
   }
@@ -147,9 +145,7 @@ JobEntry register_quantize(CLI::App& app, CommonOptions& common) {
       ->required();
   job->add_option("-o,--output", options->output, "the archive to write (not needed with --dry-run)");
   add_plan_options(*job, options->plan);
-  job->add_option("--iterations", options->iterations, "k-means iterations at most")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
+  add_cluster_options(*job, options->cluster);
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();

@@ -23,11 +23,11 @@ int cores_of_this_process() {
 
 }  // namespace
 
-int launcher_rank() {
+std::optional<int> launcher_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     if (const char* value = std::getenv(name)) return std::atoi(value);
   }
-  return 0;
+  return std::nullopt;
 }
 
 std::string host_name() {

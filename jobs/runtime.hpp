@@ -1,5 +1,6 @@
 #pragma once
 /// The process's surroundings: launcher, threads, libraries' settings.
+#include <optional>
 #include <string>
 
 #include "bitfall/communicator.hpp"
@@ -7,8 +8,8 @@
 namespace bitfall {
 
 /// The rank that the launcher (mpirun, srun) gave this process, read from the environment before MPI starts;
-/// 0 without one.
-[[nodiscard]] int launcher_rank();
+/// nothing without one.
+[[nodiscard]] std::optional<int> launcher_rank();
 
 /// `asked`, or when 0: the cores this process may use, divided by the ranks on its host (collective).
 [[nodiscard]] int resolve_threads(int asked, const Communicator& communicator);

@@ -30,6 +30,32 @@ struct GramParameters {
 [[nodiscard]] Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs,
                                    const GramParameters& parameters, const Communicator& communicator);
 
+/// The whole second moment H = sum x x^T of a layer's unfolded inputs.
+struct FullGram {
+  std::int64_t columns = 0;   ///< D
+  std::int64_t samples = 0;   ///< rows x that were summed
+  std::vector<double> lower;  ///< entry (a, b <= a) at a (a + 1) / 2 + b
+};
+
+struct FullGramParameters {
+  /// About how many unfolded rows to sum, as many from each image, at random positions in equal stretches of
+  /// its output; 0: all. The positions depend on (seed, stream, image) alone.
+  std::int64_t rows = 0;
+  std::uint64_t seed = 0, stream = 0;
+  int threads = 1;
+};
+
+/// Work: rows * D^2 / 2 multiply-adds; memory: 8 bytes * D^2. Exact sums over threads and ranks, errors as
+/// accumulate_gram (collective).
+[[nodiscard]] FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> inputs,
+                                            const FullGramParameters& parameters,
+                                            const Communicator& communicator);
+
+/// The d x d blocks on the diagonal of H: G_1 ... G_m.
+[[nodiscard]] std::vector<double> diagonal_blocks(const FullGram& gram, std::int64_t d);
+/// sum_j G_j of such blocks, in order.
+[[nodiscard]] std::vector<double> sum_positions(std::span<const double> per_position, std::int64_t d);
+
 /// Mean and (biased) variance of each channel over all images and positions of all ranks, summed exactly in
 /// two passes (collective), written to the network's running statistics as batch norm does in training
 /// (variance unbiased).

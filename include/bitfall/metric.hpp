@@ -10,6 +10,8 @@ namespace bitfall {
 enum class Metric {
   euclidean,   ///< |v - c|^2
   activation,  ///< (v - c)^T G (v - c) with the pooled Gram matrix G = sum_j G_j (paper, section 3.2)
+  blockwise,   ///< (v - c)^T G_j (v - c) with the Gram matrix of the block's own position
+  full,  ///< e^T H e with the whole Gram matrix H, e the error of a row: blocks feel each other's errors
 };
 [[nodiscard]] std::string_view to_string(Metric metric);
 /// Throws UsageError that lists the known names.

@@ -1,11 +1,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
-#include <string>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "calibration/gram_kernels.hpp"
+#include "calibration/layer_window.hpp"
 #include "calibration/partial_sums.hpp"
 #include "calibration/torch_errors.hpp"
 #include "calibration/unfold.hpp"
@@ -13,43 +13,6 @@
 
 namespace bitfall {
 namespace {
-
-std::string shape_text(const at::Tensor& tensor) {
-  std::string text;
-  for (const std::int64_t size : tensor.sizes()) text += (text.empty() ? "[" : ", ") + std::to_string(size);
-  return (text.empty() ? "[" : text) + "]";
-}
-
-[[noreturn]] void refuse_input(const Layer& layer, const at::Tensor& input) {
-  throw DataError("layer '" + layer.name + "' got an input of shape " + shape_text(input) +
-                  ", which does not fit its weight");
-}
-
-/// The layer's window over `input`, a [N, C, H, W] tensor.
-WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
-  if (layer.weight_shape.size() != 4 || layer.transposed) {
-    throw DataError("layer '" + layer.name + "': Gram matrices exist for 2-d convolutions and linear layers");
-  }
-  WindowShape shape;
-  shape.channels = layer.weight_shape[1];
-  if (input.dim() != 4 || input.size(1) != shape.channels * layer.groups) refuse_input(layer, input);
-  for (std::size_t axis = 0; axis < 2; ++axis) {
-    shape.input[axis] = input.size(static_cast<std::int64_t>(axis) + 2);
-    shape.kernel[axis] = layer.weight_shape[axis + 2];
-    shape.stride[axis] = layer.stride.at(axis);
-    shape.padding[axis] = layer.padding.at(axis);
-    shape.dilation[axis] = layer.dilation.at(axis);
-    if (shape.output(static_cast<int>(axis)) < 1) refuse_input(layer, input);
-  }
-  return shape;
-}
-
-/// An input as the kernels read it: contiguous floats; an image without a batch
-/// dimension gets one.
-at::Tensor prepared(const Layer& layer, const at::Tensor& input) {
-  at::Tensor plain = input.to(at::kFloat).contiguous();
-  return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
-}
 
 /// Number of unfolded rows of one input.
 std::int64_t sample_count(const Layer& layer, const at::Tensor& input) {
@@ -125,18 +88,13 @@ Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, con
       const auto i = static_cast<std::size_t>(index);
       with_torch_errors(
           [&] {
-            const at::Tensor input = prepared(layer, inputs[i]);
+            const at::Tensor input = prepare_input(layer, inputs[i]);
             samples[i] = sample_count(layer, input);
             add_micro_batch(layer, input, parameters, partials.row(i));
           },
           [&] { return "layer '" + layer.name + "'"; });
     });
-    if (!partials.is_finite()) {
-      throw DataError("layer '" + layer.name +
-                      "': its input is NaN or infinite (or beyond 1e19) for some "
-                      "calibration images; look for "
-                      "bad values in the network's weights or in the preprocessing");
-    }
+    if (!partials.is_finite()) throw_bad_input(layer);
   });
   Gram gram;
   gram.d = d;

@@ -1,8 +1,6 @@
 #include "bitfall/kmeans.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,6 +13,8 @@
 #include "quantization/init.hpp"
 #include "quantization/kmeans_blocks.hpp"
 #include "quantization/kmeans_update.hpp"
+#include "quantization/rounded_codebook.hpp"
+#include "quantization/stopwatch.hpp"
 
 namespace bitfall {
 namespace {
@@ -69,36 +69,6 @@ void m_step(const Clusters& clusters, std::int64_t d, std::span<float> codebook)
     if (clusters.count(code) > 0)
       clusters.mean(code, codebook.subspan(static_cast<std::size_t>(code * d), static_cast<std::size_t>(d)));
 }
-
-/// The fp16 bits of the codebook; `codebook` becomes what they decode to.
-std::vector<std::uint16_t> round_to_half(std::span<float> codebook, std::int64_t d) {
-  std::vector<std::uint16_t> halves(codebook.size());
-  for (std::size_t i = 0; i < codebook.size(); ++i) {
-    const float value = codebook[i];
-    halves[i] = float_to_half(value);
-    codebook[i] = half_to_float(halves[i]);
-    if (!std::isfinite(codebook[i]))
-      throw DataError("k-means: codeword " + std::to_string(i / static_cast<std::size_t>(d)) +
-                      " has the value " + std::to_string(value) +
-                      ", which does not fit fp16 (largest 65504); rescale the layer's weights or leave the "
-                      "layer out");
-  }
-  return halves;
-}
-
-class Stopwatch {
- public:
-  /// Seconds since the last call.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    start_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace
 

@@ -26,18 +26,18 @@ struct WorseFirst {
   }
 };
 
-Served served(const TiledBlocks& points, const Clusters& clusters, std::size_t i) {
-  return {static_cast<double>(clusters.errors()[i]), points.first + static_cast<std::int64_t>(i),
-          clusters.codes()[i]};
+Served served(const Assignment& assignment, std::size_t i) {
+  return {static_cast<double>(assignment.errors[i]), assignment.first + static_cast<std::int64_t>(i),
+          assignment.codes[i]};
 }
 
 /// The best served block of each cluster, ties to the lowest index; block -1 for an empty one.
-std::vector<Served> best_served(const TiledBlocks& points, const Clusters& clusters, std::size_t k,
+std::vector<Served> best_served(const Assignment& assignment, std::size_t k,
                                 const Communicator& communicator) {
   BITFALL_ASSERT(k > 0, "a codebook has codewords");
   std::vector<Served> best(k);
-  for (std::size_t i = 0; i < clusters.codes().size(); ++i) {
-    const Served block = served(points, clusters, i);
+  for (std::size_t i = 0; i < assignment.codes.size(); ++i) {
+    const Served block = served(assignment, i);
     Served& own = best[static_cast<std::size_t>(block.code)];
     if (block.error < own.error) own = block;
   }
@@ -49,17 +49,15 @@ std::vector<Served> best_served(const TiledBlocks& points, const Clusters& clust
   return best;
 }
 
-/// This rank's `wanted` worst served blocks that may be taken, no two equal. Equal blocks have equal errors
-/// (the kernel treats all lanes alike), and the one with the lowest index is kept.
-std::vector<Served> worst_served(const KmeansInput& input, const TiledBlocks& points,
-                                 const Clusters& clusters, const std::vector<Served>& kept,
-                                 std::size_t wanted) {
-  const BlockIdentity equal(input.blocks, input.d);
+/// This rank's `wanted` worst served blocks that may be taken; of equal blocks with equal errors the one with
+/// the lowest index.
+std::vector<Served> worst_served(const Assignment& assignment, const BlockIdentity& equal,
+                                 const std::vector<Served>& kept, std::size_t wanted) {
   std::set<Served, WorseFirst> worst;
-  for (std::size_t i = 0; i < clusters.codes().size(); ++i) {
-    const Served candidate = served(points, clusters, i);
+  for (std::size_t i = 0; i < assignment.codes.size(); ++i) {
+    const Served candidate = served(assignment, i);
     const Served& keep = kept[static_cast<std::size_t>(candidate.code)];
-    if (!(candidate.error > 0)) continue;
+    if (!(candidate.error > 0) || candidate.block == keep.block) continue;
     if (worst.size() == wanted && !(candidate.error > worst.rbegin()->error)) continue;
     if (candidate.error == keep.error && equal(candidate.block, keep.block)) continue;
     const auto twins = worst.lower_bound({candidate.error, -1, -1});
@@ -74,32 +72,41 @@ std::vector<Served> worst_served(const KmeansInput& input, const TiledBlocks& po
 
 }  // namespace
 
-std::int64_t refill_empty_clusters(const KmeansInput& input, const TiledBlocks& points, Clusters& clusters,
-                                   std::span<float> codebook, const Communicator& communicator) {
-  const auto d = static_cast<std::size_t>(input.d);
-  const std::size_t k = codebook.size() / d;
-  std::vector<std::size_t> empty;
-  for (std::size_t code = 0; code < k; ++code)
-    if (clusters.count(static_cast<std::int64_t>(code)) == 0) empty.push_back(code);
-  if (empty.empty()) return 0;
-
-  const std::vector<Served> kept = best_served(points, clusters, k, communicator);
-  const std::vector<Served> own = worst_served(input, points, clusters, kept, empty.size());
+std::vector<Refill> choose_refills(const Assignment& assignment, const BlockIdentity& identity,
+                                   std::int64_t k, std::span<const std::int64_t> empty,
+                                   const Communicator& communicator) {
+  if (empty.empty()) return {};
+  const std::vector<Served> kept = best_served(assignment, static_cast<std::size_t>(k), communicator);
+  const std::vector<Served> own = worst_served(assignment, identity, kept, empty.size());
   std::vector<Served> all = communicator.all_gather(std::span<const Served>(own));
   std::sort(all.begin(), all.end(), WorseFirst());
-  const BlockIdentity identity(input.blocks, input.d);
   std::unordered_set<std::int64_t, BlockIdentity, BlockIdentity> taken(16, identity, identity);
-  std::size_t refilled = 0;
+  std::vector<Refill> refills;
   for (const Served& worst : all) {
-    if (refilled == empty.size()) break;
+    if (refills.size() == empty.size()) break;
     if (!taken.insert(worst.block).second) continue;
-    clusters.release(worst.block, worst.code);
-    const std::span<const float> block = input.block(worst.block);
-    std::copy(block.begin(), block.end(),
-              codebook.begin() + static_cast<std::ptrdiff_t>(empty[refilled] * d));
-    ++refilled;
+    refills.push_back({worst.block, static_cast<std::int32_t>(worst.code),
+                       static_cast<std::int32_t>(empty[refills.size()])});
   }
-  return static_cast<std::int64_t>(refilled);
+  return refills;
+}
+
+std::int64_t refill_empty_clusters(const KmeansInput& input, const TiledBlocks& points, Clusters& clusters,
+                                   std::span<float> codebook, const Communicator& communicator) {
+  const std::int64_t k = static_cast<std::int64_t>(codebook.size()) / input.d;
+  std::vector<std::int64_t> empty;
+  for (std::int64_t code = 0; code < k; ++code)
+    if (clusters.count(code) == 0) empty.push_back(code);
+  const std::vector<Refill> refills =
+      choose_refills({points.first, clusters.codes(), clusters.errors()},
+                     BlockIdentity(input.blocks, input.d), k, empty, communicator);
+  for (const Refill& refill : refills) {
+    clusters.release(refill.block, refill.from);
+    const std::span<const float> block = input.block(refill.block);
+    std::copy(block.begin(), block.end(),
+              codebook.begin() + static_cast<std::ptrdiff_t>(refill.to * input.d));
+  }
+  return static_cast<std::int64_t>(refills.size());
 }
 
 }  // namespace bitfall

@@ -57,11 +57,30 @@ class Clusters {
   std::vector<float> errors_;
 };
 
-/// Gives every empty cluster a new codeword: the worst served blocks, different from each other, ties to the
-/// lowest index. They are released from their clusters, whose means must be taken afterwards. The best served
-/// block of each cluster (and its equals) is never taken, so no cluster is emptied. Clusters beyond the
-/// number of badly served blocks keep their codeword. Returns how many were refilled. Collective; every rank
-/// has the same codebook afterwards.
+/// The codes and errors of one rank's share of the blocks: those from `first` on.
+struct Assignment {
+  std::int64_t first = 0;
+  std::span<const std::int32_t> codes;
+  std::span<const float> errors;
+};
+
+/// A block that becomes the codeword of an empty cluster.
+struct Refill {
+  std::int64_t block = 0;  ///< its index among all blocks
+  std::int32_t from = 0;   ///< the cluster it leaves
+  std::int32_t to = 0;
+};
+
+/// A new codeword for every cluster in `empty` (ascending): the worst served blocks, different from each
+/// other, ties to the lowest index. The best served block of each cluster (and its equals) is never taken, so
+/// no cluster is emptied. Clusters beyond the number of badly served blocks get none. Collective; every rank
+/// has the same list.
+[[nodiscard]] std::vector<Refill> choose_refills(const Assignment& assignment, const BlockIdentity& identity,
+                                                 std::int64_t k, std::span<const std::int64_t> empty,
+                                                 const Communicator& communicator);
+
+/// Refills the empty clusters. The chosen blocks are released from their clusters, whose means must be taken
+/// afterwards. Returns how many were refilled. Collective; every rank has the same codebook afterwards.
 std::int64_t refill_empty_clusters(const KmeansInput& input, const TiledBlocks& points, Clusters& clusters,
                                    std::span<float> codebook, const Communicator& communicator);
 

@@ -1,6 +1,7 @@
 #include "bitfall/metric.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -10,36 +11,19 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "quantization/spd_solve.hpp"
 
 namespace bitfall {
-namespace {
-
-/// In place: the lower triangle of the positive definite `a` (d x d) becomes its Cholesky factor, in fp64.
-/// A pivot that cancels to nothing is replaced by `floor`, so that the factor is always invertible.
-void cholesky(std::vector<double>& a, std::size_t d, double floor) {
-  for (std::size_t column = 0; column < d; ++column) {
-    double pivot = a[column * d + column];
-    for (std::size_t p = 0; p < column; ++p) pivot -= a[column * d + p] * a[column * d + p];
-    const double root = std::sqrt(std::max(pivot, floor));
-    a[column * d + column] = root;
-    for (std::size_t row = column + 1; row < d; ++row) {
-      double value = a[row * d + column];
-      for (std::size_t p = 0; p < column; ++p) value -= a[row * d + p] * a[column * d + p];
-      a[row * d + column] = value / root;
-    }
-  }
-}
-
-}  // namespace
-
 std::string_view to_string(Metric metric) {
-  return metric == Metric::euclidean ? "euclidean" : "activation";
+  constexpr std::array<std::string_view, 4> names = {"euclidean", "activation", "blockwise", "full"};
+  return names.at(static_cast<std::size_t>(metric));
 }
 
 Metric metric_from_string(std::string_view name) {
-  for (const Metric metric : {Metric::euclidean, Metric::activation})
+  for (const Metric metric : {Metric::euclidean, Metric::activation, Metric::blockwise, Metric::full})
     if (name == to_string(metric)) return metric;
-  throw UsageError("unknown metric '" + std::string(name) + "': choose euclidean or activation");
+  throw UsageError("unknown metric '" + std::string(name) +
+                   "': choose euclidean, activation, blockwise or full");
 }
 
 Whitening Whitening::identity(std::int64_t d) {
@@ -69,7 +53,7 @@ Whitening Whitening::from_gram(std::span<const double> gram, std::int64_t d) {
   for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] = gram[i] / largest / mean;
   constexpr double ridge = 1e-7;
   for (std::size_t i = 0; i < size; ++i) scaled[i * size + i] += ridge;
-  cholesky(scaled, size, ridge);
+  cholesky(scaled, d, ridge);
   whitening.identity_ = false;
   whitening.factor_.assign(size * size, 0.0f);
   for (std::size_t row = 0; row < size; ++row)

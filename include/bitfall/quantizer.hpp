@@ -1,0 +1,55 @@
+#pragma once
+/// A layer's weight under any metric: k-means, and for the finer metrics what improves on it.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "bitfall/communicator.hpp"
+#include "bitfall/kmeans.hpp"
+#include "bitfall/metric.hpp"
+
+namespace bitfall {
+
+/// What is known about a layer's inputs and outputs. Each metric needs those up to its own line.
+struct LayerMoments {
+  std::vector<double> pooled;        ///< activation: sum_j G_j, d x d
+  std::vector<double> per_position;  ///< blockwise: G_1 ... G_m, m x d x d
+  std::vector<double> full;  ///< full: lower triangle of H (D x D), entry (a, b <= a) at a (a + 1) / 2 + b
+  /// How much the error of each row (output channel) counts; empty: all alike. Codebooks alone depend on it,
+  /// not the choice of a code under a given codebook.
+  std::vector<double> row_weights;
+};
+
+/// A weight as `rows` rows of m = columns / d blocks.
+struct WeightBlocks {
+  std::span<const float> values;  ///< C order
+  std::int64_t rows = 0, d = 0;
+  [[nodiscard]] std::int64_t columns() const { return static_cast<std::int64_t>(values.size()) / rows; }
+  [[nodiscard]] std::int64_t positions() const { return columns() / d; }
+};
+
+struct QuantizerParameters {
+  KmeansParameters kmeans;
+  std::int64_t start_iterations = 10;      ///< blockwise and full: of k-means with the pooled matrix first
+  std::int64_t blockwise_iterations = 30;  ///< full: of blockwise k-means before the sweeps
+  std::int64_t sweeps = 8;                 ///< full: codebook, then all codes
+  double damping = 1e-2;                   ///< full: H + damping * trace(H) / D * I
+};
+
+struct QuantizedBlocks {
+  KmeansResult kmeans;
+  double energy = 0;  ///< the objective of a weight quantized to zero: what errors are relative to
+};
+
+/// Quantizes under `metric`. Collective; every rank has the same arguments and gets the same result, which
+/// does not depend on the numbers of ranks and threads.
+/// - euclidean, activation: kmeans().
+/// - blockwise: E-step argmin_c (v - c)^T G_j (v - c); M-step (sum_j n_jc G_j) c = sum_j G_j sum v.
+/// - full: from the blockwise result, sweeps of a least-squares codebook (preconditioned conjugate gradients)
+///   and of block coordinate descent on the codes, minimising sum_r e_r^T H e_r.
+[[nodiscard]] QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric,
+                                              const LayerMoments& moments,
+                                              const QuantizerParameters& parameters,
+                                              const Communicator& communicator);
+
+}  // namespace bitfall

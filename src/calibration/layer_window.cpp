@@ -1,0 +1,88 @@
+#include "calibration/layer_window.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "bitfall/errors.hpp"
+
+namespace bitfall {
+namespace {
+
+std::string shape_text(const at::Tensor& tensor) {
+  std::string text;
+  for (const std::int64_t size : tensor.sizes()) text += (text.empty() ? "[" : ", ") + std::to_string(size);
+  return (text.empty() ? "[" : text) + "]";
+}
+
+}  // namespace
+
+void refuse_input(const Layer& layer, const at::Tensor& input) {
+  throw DataError("layer '" + layer.name + "' got an input of shape " + shape_text(input) +
+                  ", which does not fit its weight");
+}
+
+WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
+  if (layer.weight_shape.size() != 4 || layer.transposed) {
+    throw DataError("layer '" + layer.name + "': Gram matrices exist for 2-d convolutions and linear layers");
+  }
+  WindowShape shape;
+  shape.channels = layer.weight_shape[1];
+  if (input.dim() != 4 || input.size(1) != shape.channels * layer.groups) refuse_input(layer, input);
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    shape.input[axis] = input.size(static_cast<std::int64_t>(axis) + 2);
+    shape.kernel[axis] = layer.weight_shape[axis + 2];
+    shape.stride[axis] = layer.stride.at(axis);
+    shape.padding[axis] = layer.padding.at(axis);
+    shape.dilation[axis] = layer.dilation.at(axis);
+    if (shape.output(static_cast<int>(axis)) < 1) refuse_input(layer, input);
+  }
+  return shape;
+}
+
+at::Tensor prepare_input(const Layer& layer, const at::Tensor& input) {
+  at::Tensor plain = input.to(at::kFloat).contiguous();
+  return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
+}
+
+void throw_bad_input(const Layer& layer) {
+  throw DataError("layer '" + layer.name +
+                  "': its input is NaN or infinite (or beyond 1e19) for some "
+                  "calibration images; look for "
+                  "bad values in the network's weights or in the preprocessing");
+}
+
+LayerWindow::LayerWindow(const Layer& layer, const at::Tensor& input)
+    : linear_(layer.kind == LayerKind::linear), groups_(layer.groups), columns_(layer.columns()) {
+  if (linear_) {
+    if (input.dim() == 0 || input.size(-1) != columns_) refuse_input(layer, input);
+    images_ = input.dim() == 1 ? 1 : input.size(0);
+    positions_ = images_ == 0 ? 0 : input.numel() / columns_ / images_;
+    return;
+  }
+  shape_ = window_shape(layer, input);
+  images_ = input.size(0);
+  positions_ = shape_.positions();
+}
+
+void LayerWindow::gather_row(const float* data, std::int64_t image, std::int64_t group, std::int64_t position,
+                             float* out) const {
+  if (linear_) {
+    std::copy_n(data + (image * positions_ + position) * columns_, columns_, out);
+    return;
+  }
+  const float* plane = data + (image * groups_ + group) * shape_.channels * shape_.plane();
+  const std::int64_t top = position / shape_.output(1) * shape_.stride[0] - shape_.padding[0];
+  const std::int64_t left = position % shape_.output(1) * shape_.stride[1] - shape_.padding[1];
+  for (std::int64_t channel = 0; channel < shape_.channels; ++channel, plane += shape_.plane()) {
+    for (std::int64_t i = 0; i < shape_.kernel[0]; ++i) {
+      const std::int64_t y = top + i * shape_.dilation[0];
+      for (std::int64_t j = 0; j < shape_.kernel[1]; ++j) {
+        const std::int64_t x = left + j * shape_.dilation[1];
+        const bool inside = y >= 0 && y < shape_.input[0] && x >= 0 && x < shape_.input[1];
+        *out++ = inside ? plane[y * shape_.input[1] + x] : 0.0f;
+      }
+    }
+  }
+}
+
+}  // namespace bitfall

@@ -1,0 +1,199 @@
+#include "quantization/kmeans_blockwise.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/exact_sum.hpp"
+#include "parallel/threads.hpp"
+#include "quantization/blockwise_update.hpp"
+#include "quantization/estep.hpp"
+#include "quantization/kmeans_update.hpp"
+#include "quantization/stopwatch.hpp"
+
+namespace bitfall {
+namespace {
+
+/// This rank's positions, whitened, and their codes.
+class BlockwiseClusters {
+ public:
+  BlockwiseClusters(const Problem& problem, const PositionBlocks& blocks, const PositionMetrics& metrics,
+                    std::int64_t k)
+      : blocks_(blocks),
+        metrics_(metrics),
+        row_weights_(problem.row_weights),
+        k_(k),
+        threads_(useful_threads(static_cast<std::int64_t>(blocks.values.size()) * k, problem.threads)),
+        communicator_(problem.communicator),
+        share_(communicator_.share(blocks.positions())),
+        scale_(measure_blocks(blocks.values, blocks.d)),
+        tables_(static_cast<std::size_t>(threads_), CodewordTable(k, blocks.d)) {
+    const auto count = static_cast<std::size_t>(share_.size() * blocks.rows);
+    codes_.assign(count, -1);
+    errors_.assign(count, 0.0f);
+    objectives_.assign(static_cast<std::size_t>(share_.size()), 0.0);
+    points_.resize(static_cast<std::size_t>(share_.size()));
+    parallel_for(share_.size(), threads_, [&](std::int64_t i) {
+      points_[static_cast<std::size_t>(i)] =
+          tile_blocks(input(share_.first + i), (share_.first + i) * blocks.rows, blocks.rows, 1);
+    });
+  }
+
+  /// E-step: the nearest codeword of each block under its position's metric. Errors are weighed ones.
+  KmeansIteration assign(std::span<const float> codebook) {
+    std::vector<std::int64_t> moved(static_cast<std::size_t>(threads_), 0);
+    parallel_for_workers(share_.size(), threads_, [&](std::int64_t i, int worker) {
+      moved[static_cast<std::size_t>(worker)] +=
+          assign_position(i, codebook, tables_[static_cast<std::size_t>(worker)]);
+    });
+    KmeansIteration iteration;
+    for (const std::int64_t count : moved) iteration.moved += count;
+    double largest = 0;
+    for (const double objective : objectives_) largest = std::max(largest, objective);
+    const FixedPoint scale = FixedPoint::for_sum(communicator_.max(largest), blocks_.positions());
+    std::vector<std::int64_t> sums{iteration.moved, 0};
+    for (const double objective : objectives_) sums[1] += scale.to_integer(objective);
+    communicator_.sum(sums);
+    iteration.moved = sums[0];
+    iteration.objective = std::ldexp(scale.to_double(sums[1]) * metrics_.unit(), -2 * scale_.exponent);
+    return iteration;
+  }
+
+  /// Gives empty clusters the worst served blocks, which become their members. Returns how many.
+  std::int64_t refill(std::span<float> codebook) {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(k_), 0);
+    for (const std::int32_t code : codes_) ++counts[static_cast<std::size_t>(code)];
+    communicator_.sum(counts);
+    std::vector<std::int64_t> empty;
+    for (std::int64_t code = 0; code < k_; ++code)
+      if (counts[static_cast<std::size_t>(code)] == 0) empty.push_back(code);
+    const std::int64_t first = share_.first * blocks_.rows;
+    const auto refills = choose_refills({first, codes_, errors_}, BlockIdentity(blocks_.values, blocks_.d),
+                                        k_, empty, communicator_);
+    for (const Refill& refill : refills) {
+      const auto block = blocks_.values.begin() + refill.block * blocks_.d;
+      std::copy(block, block + blocks_.d, codebook.begin() + refill.to * blocks_.d);
+      const std::int64_t local = refill.block - first;
+      if (local >= 0 && local < static_cast<std::int64_t>(codes_.size()))
+        codes_[static_cast<std::size_t>(local)] = refill.to;
+    }
+    return static_cast<std::int64_t>(refills.size());
+  }
+
+  void update(std::span<float> codebook) {
+    update_codebook({blocks_, metrics_, row_weights_, share_, codes_}, threads_, codebook, communicator_);
+  }
+
+  /// The codes of all ranks in the order of the weight.
+  [[nodiscard]] std::vector<std::int32_t> all_codes() const {
+    const auto all = communicator_.all_gather(std::span<const std::int32_t>(codes_));
+    std::vector<std::int32_t> ordered(all.size());
+    const std::int64_t rows = blocks_.rows, m = blocks_.positions();
+    for (std::int64_t j = 0; j < m; ++j)
+      for (std::int64_t r = 0; r < rows; ++r)
+        ordered[static_cast<std::size_t>(r * m + j)] = all[static_cast<std::size_t>(j * rows + r)];
+    return ordered;
+  }
+
+ private:
+  [[nodiscard]] KmeansInput input(std::int64_t position) const {
+    return {blocks_.values, blocks_.d, metrics_.whitening(position), scale_};
+  }
+
+  std::int64_t assign_position(std::int64_t i, std::span<const float> codebook, CodewordTable& table) {
+    const TiledBlocks& points = points_[static_cast<std::size_t>(i)];
+    std::vector<float> whitened(codebook.size());
+    input(share_.first + i).whiten(codebook, whitened);
+    table.set(whitened);
+    const auto padded = static_cast<std::size_t>(points.groups() * group_points);
+    std::vector<std::int32_t> codes(padded);
+    std::vector<float> errors(padded);
+    assign_groups(points.tiles.data(), points.groups(), table, codes.data(), errors.data());
+    const double weight = metrics_.weight(share_.first + i);
+    std::int64_t moved = 0;
+    double objective = 0;
+    const auto first = static_cast<std::size_t>(i * blocks_.rows);
+    for (std::size_t r = 0; r < static_cast<std::size_t>(blocks_.rows); ++r) {
+      const double error =
+          weight * row_weight_unit * static_cast<double>(row_weights_[r]) * static_cast<double>(errors[r]);
+      objective += error;
+      errors_[first + r] = static_cast<float>(error);
+      if (codes[r] != codes_[first + r]) ++moved;
+      codes_[first + r] = codes[r];
+    }
+    objectives_[static_cast<std::size_t>(i)] = objective;
+    return moved;
+  }
+
+  const PositionBlocks& blocks_;
+  const PositionMetrics& metrics_;
+  std::span<const std::int64_t> row_weights_;
+  std::int64_t k_;
+  int threads_;
+  const Communicator& communicator_;
+  Communicator::Range share_;
+  BlockScale scale_;
+  std::vector<CodewordTable> tables_;  ///< one for each thread
+  std::vector<TiledBlocks> points_;    ///< by local position
+  std::vector<std::int32_t> codes_;    ///< local position outermost
+  std::vector<float> errors_;
+  std::vector<double> objectives_;  ///< by local position
+};
+
+}  // namespace
+
+PositionBlocks::PositionBlocks(const WeightBlocks& weight)
+    : values(weight.values.size()), rows(weight.rows), d(weight.d) {
+  const std::int64_t m = weight.positions();
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t j = 0; j < m; ++j)
+      std::copy_n(weight.values.begin() + (r * m + j) * d, d, values.begin() + (j * rows + r) * d);
+}
+
+std::vector<std::int64_t> integer_row_weights(std::span<const double> weights, std::int64_t rows) {
+  std::vector<std::int64_t> integers(static_cast<std::size_t>(rows), std::llrint(1 / row_weight_unit));
+  double sum = 0;
+  for (const double weight : weights) sum += weight;
+  if (weights.empty() || !(sum > 0)) return integers;
+  BITFALL_ASSERT(static_cast<std::int64_t>(weights.size()) == rows, "a weight for each row");
+  const double mean = sum / static_cast<double>(rows);
+  for (std::size_t r = 0; r < integers.size(); ++r)
+    integers[r] = std::max<std::int64_t>(1, std::llrint(weights[r] / mean / row_weight_unit));
+  return integers;
+}
+
+std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const PositionMetrics& metrics,
+                                              std::int64_t iterations, BlockwiseState& state) {
+  const PositionBlocks blocks(problem.weight);
+  const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
+  BlockwiseClusters clusters(problem, blocks, metrics, k);
+  std::vector<KmeansIteration> history;
+  Stopwatch watch;
+  for (std::int64_t i = 0; i < iterations; ++i) {
+    KmeansIteration iteration = clusters.assign(state.codebook);
+    if (iteration.moved > 0) {
+      iteration.refilled = clusters.refill(state.codebook);
+      clusters.update(state.codebook);
+    }
+    iteration.seconds = watch.lap();
+    history.push_back(iteration);
+    if (iteration.moved == 0) break;
+  }
+  state.codes = clusters.all_codes();
+  return history;
+}
+
+KmeansIteration blockwise_assign(const Problem& problem, const PositionMetrics& metrics,
+                                 BlockwiseState& state) {
+  const PositionBlocks blocks(problem.weight);
+  const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
+  Stopwatch watch;
+  BlockwiseClusters clusters(problem, blocks, metrics, k);
+  KmeansIteration iteration = clusters.assign(state.codebook);
+  state.codes = clusters.all_codes();
+  iteration.seconds = watch.lap();
+  return iteration;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,123 @@
+#include "bitfall/quantizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "bitfall/errors.hpp"
+#include "bitfall/quantized_layer.hpp"
+#include "quantization/full_descent.hpp"
+#include "quantization/kmeans_blockwise.hpp"
+#include "quantization/rounded_codebook.hpp"
+#include "quantization/stopwatch.hpp"
+
+namespace bitfall {
+namespace {
+
+Whitening pooled_whitening(const WeightBlocks& weight, Metric metric, const LayerMoments& moments) {
+  return metric == Metric::euclidean ? Whitening::identity(weight.d)
+                                     : Whitening::from_gram(moments.pooled, weight.d);
+}
+
+/// sum |L^T v|^2
+double whitened_energy(std::span<const float> blocks, const Whitening& whitening) {
+  std::vector<float> whitened(blocks.size());
+  whitening.apply(blocks, whitened);
+  double sum = 0;
+  for (const float v : whitened) sum += double(v) * double(v);
+  return sum;
+}
+
+/// sum over rows and positions of w_r v^T G_j v
+double blockwise_energy(const Problem& problem, const PositionMetrics& metrics) {
+  const auto d = static_cast<std::size_t>(problem.weight.d);
+  const float* block = problem.weight.values.data();
+  double sum = 0;
+  for (const std::int64_t row_weight : problem.row_weights) {
+    for (std::int64_t j = 0; j < metrics.positions(); ++j, block += d) {
+      const std::span<const double> gram = metrics.gram(j);
+      double energy = 0;
+      for (std::size_t a = 0; a < d; ++a)
+        for (std::size_t b = 0; b < d; ++b) energy += double(block[a]) * gram[a * d + b] * double(block[b]);
+      sum += row_weight_unit * double(row_weight) * energy;
+    }
+  }
+  return sum * metrics.unit();
+}
+
+/// The pooled result as the start of a finer metric.
+BlockwiseState start_from(const KmeansResult& coarse) {
+  BlockwiseState state;
+  for (const std::uint16_t bits : coarse.codebook) state.codebook.push_back(half_to_float(bits));
+  return state;
+}
+
+std::vector<std::uint16_t> narrow(std::span<const std::int32_t> codes) {
+  return {codes.begin(), codes.end()};
+}
+
+/// Sweeps from the blockwise result on; the codebook is rounded before the last ones.
+void sweep(FullDescent& descent, const Problem& problem, std::int64_t sweeps, KmeansResult& result) {
+  constexpr std::int64_t gradient_steps = 6;
+  Stopwatch watch;
+  const auto record = [&](std::int64_t local_moved) {
+    std::vector<std::int64_t> moved{local_moved};
+    problem.communicator.sum(moved);
+    result.iterations.push_back({descent.objective(), moved[0], 0, watch.lap()});
+    return moved[0];
+  };
+  for (std::int64_t i = 0; i < sweeps; ++i) {
+    descent.fit_codebook(gradient_steps);
+    if (record(descent.sweep()) == 0) break;
+  }
+  descent.fit_codebook(gradient_steps);
+  std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
+  result.codebook = round_to_half(codebook, problem.weight.d);
+  descent.set_codebook(codebook);
+  for (int i = 0; i < 2; ++i)
+    if (record(descent.sweep()) == 0) break;
+  result.codes = narrow(descent.all_codes());
+}
+
+}  // namespace
+
+QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
+                                const QuantizerParameters& parameters, const Communicator& communicator) {
+  QuantizedBlocks quantized;
+  KmeansResult& result = quantized.kmeans;
+  if (metric == Metric::euclidean || metric == Metric::activation) {
+    const Whitening whitening = pooled_whitening(weight, metric, moments);
+    result = kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator);
+    quantized.energy = whitened_energy(weight.values, whitening);
+    return quantized;
+  }
+  KmeansParameters start = parameters.kmeans;
+  start.iterations = std::min(start.iterations, parameters.start_iterations);
+  result = kmeans(weight.values, weight.d, pooled_whitening(weight, Metric::activation, moments), start,
+                  communicator);
+  const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
+                        parameters.kmeans.threads, communicator};
+  BlockwiseState state = start_from(result);
+  const PositionMetrics metrics(moments.per_position, weight.d);
+  const std::int64_t iterations =
+      metric == Metric::full ? std::min(parameters.kmeans.iterations, parameters.blockwise_iterations)
+                             : parameters.kmeans.iterations;
+  result.iterations = blockwise_kmeans(problem, metrics, iterations, state);
+  if (metric == Metric::blockwise) {
+    result.codebook = round_to_half(state.codebook, weight.d);
+    result.iterations.push_back(blockwise_assign(problem, metrics, state));
+    result.codes = narrow(state.codes);
+    quantized.energy = blockwise_energy(problem, metrics);
+    return quantized;
+  }
+  const PackedGram gram(moments.full, parameters.damping);
+  FullDescent descent(problem, gram);
+  descent.start(std::vector<float>(static_cast<std::size_t>(weight.d), 0.0f),
+                std::vector<std::int32_t>(state.codes.size(), 0));
+  quantized.energy = descent.objective();
+  descent.start(state.codebook, state.codes);
+  sweep(descent, problem, parameters.sweeps, result);
+  return quantized;
+}
+
+}  // namespace bitfall
