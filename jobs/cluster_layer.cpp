@@ -29,6 +29,7 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                                                  .stream = index,
                                                  .threads = parameters.threads},
                                       .sweeps = parameters.sweeps,
+                                      .target_iterations = parameters.target_iterations,
                                       .damping = parameters.damping};
   QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
   ClusteredLayer clustered;

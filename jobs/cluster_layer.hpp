@@ -14,6 +14,7 @@ struct ClusterParameters {
   std::int64_t iterations = 100;  ///< of k-means (paper)
   std::int64_t sweeps = QuantizerParameters{}.sweeps;
   double damping = QuantizerParameters{}.damping;
+  std::int64_t target_iterations = QuantizerParameters{}.target_iterations;
   std::uint64_t seed = 0;
   int threads = 1;
 };

@@ -63,6 +63,13 @@ void add_options(CLI::App& job, CompressOptions& options) {
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 32 a column")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
+  job.add_flag(
+      "--match-teacher", options.compression.match_teacher,
+      "with --metric full: aim at the outputs of the uncompressed network, so that layers make up for "
+      "the errors before them");
+  job.add_option("--target-iterations", options.compression.cluster.target_iterations, "of --match-teacher")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   job.add_flag("--bn-reestimate", options.compression.bn_reestimate,
                "recompute batch-norm statistics on the calibration images (worth tens of points)");
   job.add_option("--bn-order", options.bn,
@@ -114,7 +121,8 @@ class CompressJob {
     std::optional<StopRequest> stop;
     if (run_file.exists()) stop.emplace(limit_seconds);
     std::optional<Network> teacher;
-    if (options_.finetunes()) teacher.emplace(load_network(options_.model, context_.communicator).network);
+    if (options_.finetunes() || options_.compression.match_teacher)
+      teacher.emplace(load_network(options_.model, context_.communicator).network);
     const FinetuneSetting setting{.student = loaded_.network,
                                   .teacher = teacher ? *teacher : loaded_.network,
                                   .shards = shards,
@@ -167,6 +175,8 @@ class CompressJob {
                    {"iterations", options_.compression.cluster.iterations},
                    {"sweeps", options_.compression.cluster.sweeps},
                    {"damping", options_.compression.cluster.damping},
+                   {"match-teacher", options_.compression.match_teacher},
+                   {"target-iterations", options_.compression.cluster.target_iterations},
                    {"gram-rows", options_.compression.gram_rows},
                    {"bn-reestimate", options_.compression.bn_reestimate},
                    {"bn-order", options_.bn}});
@@ -220,7 +230,8 @@ class CompressJob {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
-    const WalkParameters walking{.threads = context_.threads};
+    const WalkParameters walking{.threads = context_.threads,
+                                 .teacher = parameters.match_teacher ? &setting.teacher : nullptr};
     auto images = inputs(shards);
     {
       const StageTimer timer(seconds_["walk"]);

@@ -35,11 +35,11 @@ void Compression::before_step(const WalkStep& step) {
   }
   // A weight that several steps use is quantized on the inputs of its first use.
   if (const auto layer = network_.layer_of_step(step.step)) {
-    if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step.inputs);
+    if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step);
   }
 }
 
-LayerMoments Compression::measure(std::size_t layer_index, std::span<const at::Tensor> inputs) {
+LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step) {
   const LayerPlan& planned = plan_.layers.at(layer_index);
   LayerMoments moments;
   if (planned.metric == Metric::euclidean) return moments;
@@ -47,19 +47,24 @@ LayerMoments Compression::measure(std::size_t layer_index, std::span<const at::T
   if (planned.metric == Metric::full) {
     const std::int64_t rows =
         parameters_.gram_rows < 0 ? 32 * planned.layer.columns() : parameters_.gram_rows;
-    FullGram gram = accumulate_full_gram(planned.layer, inputs,
-                                         {.rows = rows,
-                                          .seed = context_.options.seed,
-                                          .stream = gram_stream + layer_index,
-                                          .threads = context_.threads},
-                                         context_.communicator);
+    const FullGramParameters parameters{.rows = rows,
+                                        .seed = context_.options.seed,
+                                        .stream = gram_stream + layer_index,
+                                        .threads = context_.threads};
+    FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context_.communicator);
+    if (!step.teacher_inputs.empty()) {
+      const at::Tensor weight = network_.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
+      const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
+      moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,
+                                                        step.inputs, parameters, context_.communicator);
+    }
     moments.per_position = diagonal_blocks(gram, planned.d);
     moments.full = std::move(gram.lower);
     moments.pooled = sum_positions(moments.per_position, planned.d);
   } else {
     const GramParameters parameters{
         .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context_.threads};
-    Gram gram = accumulate_gram(planned.layer, inputs, parameters, context_.communicator);
+    Gram gram = accumulate_gram(planned.layer, step.inputs, parameters, context_.communicator);
     moments.pooled = std::move(gram.pooled);
     moments.per_position = std::move(gram.per_position);
   }
@@ -76,17 +81,17 @@ const QuantizedLayer* Compression::finished(const std::string& name) const {
   return found == finished_.end() ? nullptr : &*found;
 }
 
-void Compression::quantize(std::size_t layer_index, std::span<const at::Tensor> inputs) {
+void Compression::quantize(std::size_t layer_index, const WalkStep& step) {
   const QuantizedLayer* known = finished(plan_.layers.at(layer_index).layer.name);
   QuantizedLayer& layer = layers_.at(layer_index);
-  layer = known != nullptr ? *known : cluster(layer_index, inputs);
+  layer = known != nullptr ? *known : cluster(layer_index, step);
   network_.set_tensor(layer.weight_name, decode(layer));
   done_.at(layer_index) = true;
   if (after_layer_) after_layer_(layer, layer_index, known != nullptr);
 }
 
-QuantizedLayer Compression::cluster(std::size_t layer_index, std::span<const at::Tensor> inputs) {
-  const LayerMoments moments = measure(layer_index, inputs);
+QuantizedLayer Compression::cluster(std::size_t layer_index, const WalkStep& step) {
+  const LayerMoments moments = measure(layer_index, step);
   const StageTimer timer(seconds_["kmeans"]);
   ClusterParameters parameters = parameters_.cluster;
   parameters.seed = context_.options.seed;

@@ -17,6 +17,7 @@ namespace bitfall {
 struct CompressionParameters {
   ClusterParameters cluster;      ///< seed and threads come from the context
   std::int64_t gram_rows = -1;    ///< metric full: unfolded rows that H is summed over; 0: all, -1: 32 D
+  bool match_teacher = false;     ///< metric full: aim at the outputs of the unquantized network
   bool bn_reestimate = false;     ///< recompute batch-norm statistics
   bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
 };
@@ -41,10 +42,10 @@ class Compression {
   [[nodiscard]] std::map<std::string, double>& seconds() { return seconds_; }
 
  private:
-  void quantize(std::size_t layer_index, std::span<const at::Tensor> inputs);
-  [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, std::span<const at::Tensor> inputs);
+  void quantize(std::size_t layer_index, const WalkStep& step);
+  [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, const WalkStep& step);
   [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
-  [[nodiscard]] LayerMoments measure(std::size_t layer_index, std::span<const at::Tensor> inputs);
+  [[nodiscard]] LayerMoments measure(std::size_t layer_index, const WalkStep& step);
 
   Network& network_;
   const Plan& plan_;

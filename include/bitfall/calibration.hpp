@@ -51,6 +51,14 @@ struct FullGramParameters {
                                             const FullGramParameters& parameters,
                                             const Communicator& communicator);
 
+/// B = sum (W x_t) x_s^T over the rows that accumulate_full_gram sums, x_t the unfolded inputs in the teacher
+/// and x_s those in the student at the same place; rows x D, C order. `weight` is W (collective).
+[[nodiscard]] std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
+                                                           std::span<const at::Tensor> teacher_inputs,
+                                                           std::span<const at::Tensor> inputs,
+                                                           const FullGramParameters& parameters,
+                                                           const Communicator& communicator);
+
 /// The d x d blocks on the diagonal of H: G_1 ... G_m.
 [[nodiscard]] std::vector<double> diagonal_blocks(const FullGram& gram, std::int64_t d);
 /// sum_j G_j of such blocks, in order.
@@ -65,11 +73,14 @@ void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm,
 /// What a visitor sees just before a step runs: the step's input tensor for every local micro-batch.
 struct WalkStep {
   std::int64_t step = 0;
-  std::span<const at::Tensor> inputs;  ///< filled for layer and batch-norm steps only
+  std::span<const at::Tensor> inputs;          ///< filled for layer and batch-norm steps only
+  std::span<const at::Tensor> teacher_inputs;  ///< the same of WalkParameters::teacher; empty without one
 };
 
 struct WalkParameters {
   int threads = 1;  ///< micro-batches of this rank that run side by side, each single-threaded
+  /// Walks along on the same images, step by step, unchanged: the same network before quantization.
+  const Network* teacher = nullptr;
 };
 
 struct WalkStatistics {

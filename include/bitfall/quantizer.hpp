@@ -15,6 +15,9 @@ struct LayerMoments {
   std::vector<double> pooled;        ///< activation: sum_j G_j, d x d
   std::vector<double> per_position;  ///< blockwise: G_1 ... G_m, m x d x d
   std::vector<double> full;  ///< full: lower triangle of H (D x D), entry (a, b <= a) at a (a + 1) / 2 + b
+  /// full: B = sum y x^T (rows x D), y the outputs that are wanted for the inputs x; empty: those of the
+  /// weight itself. The sum is over the same x as H.
+  std::vector<double> wanted_outputs;
   /// How much the error of each row (output channel) counts; empty: all alike. Codebooks alone depend on it,
   /// not the choice of a code under a given codebook.
   std::vector<double> row_weights;
@@ -33,6 +36,7 @@ struct QuantizerParameters {
   std::int64_t start_iterations = 10;      ///< blockwise and full: of k-means with the pooled matrix first
   std::int64_t blockwise_iterations = 30;  ///< full: of blockwise k-means before the sweeps
   std::int64_t sweeps = 8;                 ///< full: codebook, then all codes
+  std::int64_t target_iterations = 20;     ///< with wanted_outputs: of conjugate gradients for the target
   double damping = 1e-2;                   ///< full: H + damping * trace(H) / D * I
 };
 

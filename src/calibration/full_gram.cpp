@@ -4,53 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
 #include "bitfall/calibration.hpp"
-#include "bitfall/errors.hpp"
 #include "bitfall/exact_sum.hpp"
-#include "bitfall/random.hpp"
-#include "calibration/layer_window.hpp"
-#include "calibration/torch_errors.hpp"
+#include "calibration/sampled_rows.hpp"
 #include "parallel/threads.hpp"
 
 namespace bitfall {
 namespace {
-
-/// Rows that one matrix product takes: enough for its speed, few enough for float sums.
-constexpr std::int64_t chunk_rows = 512;
-
-/// One unfolded row of an input: an image, a group of channels, an output position.
-struct RowAddress {
-  std::int64_t image = 0, group = 0, position = 0;
-};
-
-/// Which rows of a micro-batch are taken: of each image and group `wanted` positions, one at random from each
-/// of as many equal stretches in raster order, or all.
-std::vector<RowAddress> choose_rows(const LayerWindow& window, std::int64_t first_image, std::int64_t wanted,
-                                    const FullGramParameters& parameters) {
-  std::vector<RowAddress> rows;
-  const std::int64_t positions = window.positions();
-  const std::int64_t count = std::min(wanted, positions);
-  for (std::int64_t image = 0; image < window.images(); ++image) {
-    for (std::int64_t group = 0; group < window.groups(); ++group) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        std::int64_t position = i;
-        if (count < positions) {
-          const auto index =
-              static_cast<std::uint64_t>(((first_image + image) * window.groups() + group) * count + i);
-          const double u = std::ldexp(
-              static_cast<double>(random_bits(parameters.seed, parameters.stream, index) >> 11), -53);
-          position = std::min(positions - 1, static_cast<std::int64_t>((static_cast<double>(i) + u) *
-                                                                       static_cast<double>(positions) /
-                                                                       static_cast<double>(count)));
-        }
-        rows.push_back({image, group, position});
-      }
-    }
-  }
-  return rows;
-}
 
 /// The lower triangle of sums of products, as integers of one scale.
 class Triangle {
@@ -89,94 +50,66 @@ class Triangle {
   std::vector<std::int64_t> sums_;
 };
 
-double largest_magnitude(std::span<const at::Tensor> inputs, int threads) {
-  std::vector<double> largest(inputs.size(), 0.0);
-  parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t i) {
-    const float* value = inputs[static_cast<std::size_t>(i)].const_data_ptr<float>();
-    const float* end = value + inputs[static_cast<std::size_t>(i)].numel();
-    float most = 0;
-    for (; value < end; ++value) most = std::isnan(*value) ? HUGE_VALF : std::max(most, std::abs(*value));
-    largest[static_cast<std::size_t>(i)] = static_cast<double>(most);
-  });
-  return largest.empty() ? 0 : *std::max_element(largest.begin(), largest.end());
-}
-
-/// Images of all ranks before this one's, and of all.
-std::pair<std::int64_t, std::int64_t> image_range(std::int64_t local, const Communicator& communicator) {
-  const auto counts = communicator.all_gather(std::span<const std::int64_t>(&local, 1));
-  std::int64_t before = 0, all = 0;
-  for (std::size_t rank = 0; rank < counts.size(); ++rank) {
-    if (static_cast<int>(rank) < communicator.rank()) before += counts[rank];
-    all += counts[rank];
-  }
-  return {before, all};
-}
-
 }  // namespace
 
 FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> inputs,
                               const FullGramParameters& parameters, const Communicator& communicator) {
-  const auto where = [&] { return "layer '" + layer.name + "'"; };
-  std::vector<LayerWindow> windows;
-  std::vector<at::Tensor> plain;
-  std::int64_t images = 0;
-  double largest = 0;
-  communicator.guarded("inputs of layer '" + layer.name + "'", [&] {
-    with_torch_errors(
-        [&] {
-          for (const at::Tensor& input : inputs) {
-            plain.push_back(prepare_input(layer, input));
-            windows.emplace_back(layer, plain.back());
-            images += windows.back().images();
-          }
-          largest = largest_magnitude(plain, parameters.threads);
-        },
-        where);
-    if (!(largest < 1e19)) throw_bad_input(layer);
-  });
-  largest = communicator.max(largest);
-  const auto [before, all_images] = image_range(images, communicator);
-  const std::int64_t each = all_images * layer.groups;
-  const std::int64_t positions =
-      communicator.max(windows.empty() ? std::int64_t{1} : windows.front().positions());
-  const std::int64_t wanted =
-      parameters.rows > 0 && each > 0 ? std::min(positions, (parameters.rows + each - 1) / each) : positions;
-
+  const SampledRows sampled(layer, inputs, parameters, communicator);
   FullGram gram;
   gram.columns = layer.columns();
+  gram.samples = sampled.rows();
   // |sum of products| <= rows * largest^2, and a little for float rounding
-  Triangle triangle(gram.columns,
-                    FixedPoint::for_sum(1.01 * largest * largest, std::max<std::int64_t>(1, each * wanted)));
-  std::int64_t first_image = before;
-  std::vector<std::int64_t> samples{0};
-  communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
-    with_torch_errors(
-        [&] {
-          std::vector<float> chunk;
-          for (std::size_t i = 0; i < windows.size(); ++i) {
-            const auto rows = choose_rows(windows[i], first_image, wanted, parameters);
-            const float* data = plain[i].const_data_ptr<float>();
-            for (std::size_t first = 0; first < rows.size(); first += chunk_rows) {
-              const auto count =
-                  static_cast<std::int64_t>(std::min<std::size_t>(chunk_rows, rows.size() - first));
-              chunk.resize(static_cast<std::size_t>(count * gram.columns));
-              parallel_for(count, parameters.threads, [&](std::int64_t r) {
-                const RowAddress& row = rows[first + static_cast<std::size_t>(r)];
-                windows[i].gather_row(data, row.image, row.group, row.position,
-                                      chunk.data() + r * gram.columns);
-              });
-              triangle.add(chunk, count, parameters.threads);
-            }
-            samples[0] += static_cast<std::int64_t>(rows.size());
-            first_image += windows[i].images();
-          }
-        },
-        where);
+  const double largest = sampled.largest();
+  Triangle triangle(gram.columns, FixedPoint::for_sum(1.01 * largest * largest, sampled.rows()));
+  sampled.each_chunk("Gram matrix", [&](const SampledRows::Chunk& chunk) {
+    std::vector<float> rows;
+    sampled.gather(chunk, rows);
+    triangle.add(rows, chunk.count, parameters.threads);
   });
-  communicator.sum(samples);
-  gram.samples = samples[0];
   gram.lower = triangle.total(communicator);
   return gram;
+}
+
+std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
+                                             std::span<const at::Tensor> teacher_inputs,
+                                             std::span<const at::Tensor> inputs,
+                                             const FullGramParameters& parameters,
+                                             const Communicator& communicator) {
+  const SampledRows student(layer, inputs, parameters, communicator);
+  const SampledRows teacher(layer, teacher_inputs, parameters, communicator);
+  const std::int64_t columns = layer.columns(), rows = layer.rows();
+  double largest_row = 0;  // of sum |w|
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double sum = 0;
+    for (std::int64_t p = 0; p < columns; ++p)
+      sum += std::abs(double(weight[static_cast<std::size_t>(r * columns + p)]));
+    largest_row = std::max(largest_row, sum);
+  }
+  const FixedPoint scale =
+      FixedPoint::for_sum(1.01 * largest_row * teacher.largest() * student.largest(), student.rows());
+  const at::Tensor w = at::from_blob(const_cast<float*>(weight.data()), {rows, columns}, at::kFloat);
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * columns), 0);
+  student.each_chunk("cross moments", [&](const SampledRows::Chunk& chunk) {
+    std::vector<float> x, y;
+    student.gather(chunk, x);
+    teacher.gather(chunk, y);
+    const at::Tensor outputs =
+        at::mm(w, at::from_blob(y.data(), {chunk.count, columns}, at::kFloat).t()).contiguous();
+    const at::Tensor given = at::from_blob(x.data(), {chunk.count, columns}, at::kFloat);
+    constexpr std::int64_t panel_rows = 64;
+    parallel_for((rows + panel_rows - 1) / panel_rows, parameters.threads, [&](std::int64_t panel) {
+      const std::int64_t first = panel * panel_rows;
+      const std::int64_t count = std::min(panel_rows, rows - first);
+      const at::Tensor product = at::mm(outputs.narrow(0, first, count), given).contiguous();
+      const float* value = product.const_data_ptr<float>();
+      std::int64_t* sum = sums.data() + first * columns;
+      for (std::int64_t i = 0; i < count * columns; ++i) sum[i] += scale.to_integer(double(value[i]));
+    });
+  });
+  communicator.sum(sums);
+  std::vector<double> moments(sums.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) moments[i] = scale.to_double(sums[i]);
+  return moments;
 }
 
 std::vector<double> diagonal_blocks(const FullGram& gram, std::int64_t d) {

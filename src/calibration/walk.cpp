@@ -6,6 +6,7 @@
 #include <atomic>
 #include <new>
 #include <numeric>
+#include <optional>
 #include <string>
 
 #include "bitfall/calibration.hpp"
@@ -121,18 +122,28 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
                              WalkStatistics* statistics) {
   const OneThreadPerOperator one_thread;
   const at::NoGradGuard no_grad;
+  std::optional<Frontier> teacher;
+  if (parameters.teacher != nullptr) {
+    BITFALL_ASSERT(parameters.teacher->step_count() == network.step_count(), "the teacher has other steps");
+    std::vector<at::Tensor> copies;  // operators may write to their inputs
+    for (const at::Tensor& images : micro_batches) copies.push_back(images.clone());
+    teacher.emplace(*parameters.teacher, std::move(copies), parameters.threads, communicator);
+  }
   Frontier frontier(network, std::move(micro_batches), parameters.threads, communicator);
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
     const bool interesting =
         network.layer_of_step(step).has_value() || network.batch_norm_of_step(step) != nullptr;
     if (interesting && before_step) {
       const std::vector<at::Tensor> inputs = frontier.step_inputs(step);
-      before_step({.step = step, .inputs = inputs});
+      const auto known = teacher ? teacher->step_inputs(step) : std::vector<at::Tensor>();
+      before_step({.step = step, .inputs = inputs, .teacher_inputs = known});
     }  // the references end here, so that each micro-batch can free its input as
        // soon as it has run
     frontier.run(step);
+    if (teacher) teacher->run(step);
   }
-  if (statistics != nullptr) statistics->peak_frontier_bytes = frontier.peak_bytes();
+  if (statistics != nullptr)
+    statistics->peak_frontier_bytes = frontier.peak_bytes() + (teacher ? teacher->peak_bytes() : 0);
   return frontier.outputs();
 }
 

@@ -82,7 +82,7 @@ namespace bitfall {
 HWY_EXPORT(multiply_tile);
 HWY_EXPORT(add_rows_of);
 
-PackedGram::PackedGram(std::span<const double> lower, double damping) {
+PackedGram::PackedGram(std::span<const double> lower, double damping) : damping_(damping) {
   columns_ = static_cast<std::int64_t>(std::llround((std::sqrt(8.0 * double(lower.size()) + 1) - 1) / 2));
   BITFALL_ASSERT(columns_ >= 1 && columns_ * (columns_ + 1) / 2 == static_cast<std::int64_t>(lower.size()),
                  "a triangle has " + std::to_string(lower.size()) + " entries");

@@ -23,6 +23,7 @@ class PackedGram {
   [[nodiscard]] std::int64_t columns() const { return columns_; }  ///< D
   /// D rounded up to whole panels: the length of rows in `multiply`, zero beyond D.
   [[nodiscard]] std::int64_t padded_columns() const { return panels_ * panel_columns; }
+  [[nodiscard]] double damping() const { return damping_; }
   /// What H was divided by.
   [[nodiscard]] double unit() const { return unit_; }
   /// max over columns of sum_p |H_pq|: |e^T H|_q <= max |e| * this.
@@ -47,7 +48,7 @@ class PackedGram {
  private:
   std::int64_t columns_ = 0, panels_ = 0;
   AlignedVector<float> panels_data_;
-  double unit_ = 1;
+  double unit_ = 1, damping_ = 0;
   double largest_column_sum_ = 0;
 };
 

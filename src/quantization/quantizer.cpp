@@ -10,6 +10,7 @@
 #include "quantization/kmeans_blockwise.hpp"
 #include "quantization/rounded_codebook.hpp"
 #include "quantization/stopwatch.hpp"
+#include "quantization/target_weight.hpp"
 
 namespace bitfall {
 namespace {
@@ -79,45 +80,68 @@ void sweep(FullDescent& descent, const Problem& problem, std::int64_t sweeps, Km
   result.codes = narrow(descent.all_codes());
 }
 
-}  // namespace
-
-QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
-                                const QuantizerParameters& parameters, const Communicator& communicator) {
-  QuantizedBlocks quantized;
-  KmeansResult& result = quantized.kmeans;
-  if (metric == Metric::euclidean || metric == Metric::activation) {
-    const Whitening whitening = pooled_whitening(weight, metric, moments);
-    result = kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator);
-    quantized.energy = whitened_energy(weight.values, whitening);
-    return quantized;
-  }
+/// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps.
+BlockwiseState blockwise(const Problem& problem, const PositionMetrics& metrics, const LayerMoments& moments,
+                         const QuantizerParameters& parameters, std::int64_t iterations,
+                         KmeansResult& result) {
   KmeansParameters start = parameters.kmeans;
   start.iterations = std::min(start.iterations, parameters.start_iterations);
-  result = kmeans(weight.values, weight.d, pooled_whitening(weight, Metric::activation, moments), start,
-                  communicator);
-  const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
-                        parameters.kmeans.threads, communicator};
+  const Whitening whitening = pooled_whitening(problem.weight, Metric::activation, moments);
+  result = kmeans(problem.weight.values, problem.weight.d, whitening, start, problem.communicator);
   BlockwiseState state = start_from(result);
-  const PositionMetrics metrics(moments.per_position, weight.d);
-  const std::int64_t iterations =
-      metric == Metric::full ? std::min(parameters.kmeans.iterations, parameters.blockwise_iterations)
-                             : parameters.kmeans.iterations;
   result.iterations = blockwise_kmeans(problem, metrics, iterations, state);
-  if (metric == Metric::blockwise) {
-    result.codebook = round_to_half(state.codebook, weight.d);
-    result.iterations.push_back(blockwise_assign(problem, metrics, state));
-    result.codes = narrow(state.codes);
-    quantized.energy = blockwise_energy(problem, metrics);
-    return quantized;
-  }
+  return state;
+}
+
+QuantizedBlocks quantize_blockwise(const Problem& problem, const LayerMoments& moments,
+                                   const QuantizerParameters& parameters) {
+  QuantizedBlocks quantized;
+  KmeansResult& result = quantized.kmeans;
+  const PositionMetrics metrics(moments.per_position, problem.weight.d);
+  BlockwiseState state =
+      blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, result);
+  result.codebook = round_to_half(state.codebook, problem.weight.d);
+  result.iterations.push_back(blockwise_assign(problem, metrics, state));
+  result.codes = narrow(state.codes);
+  quantized.energy = blockwise_energy(problem, metrics);
+  return quantized;
+}
+
+QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
+                               const QuantizerParameters& parameters) {
+  QuantizedBlocks quantized;
+  KmeansResult& result = quantized.kmeans;
   const PackedGram gram(moments.full, parameters.damping);
+  std::vector<float> target;
+  if (!moments.wanted_outputs.empty()) {
+    target = target_weight(problem, gram, moments.wanted_outputs, parameters.target_iterations);
+    problem.weight.values = target;
+  }
+  const BlockwiseState state =
+      blockwise(problem, PositionMetrics(moments.per_position, problem.weight.d), moments, parameters,
+                std::min(parameters.kmeans.iterations, parameters.blockwise_iterations), result);
   FullDescent descent(problem, gram);
-  descent.start(std::vector<float>(static_cast<std::size_t>(weight.d), 0.0f),
+  descent.start(std::vector<float>(static_cast<std::size_t>(problem.weight.d), 0.0f),
                 std::vector<std::int32_t>(state.codes.size(), 0));
   quantized.energy = descent.objective();
   descent.start(state.codebook, state.codes);
   sweep(descent, problem, parameters.sweeps, result);
   return quantized;
+}
+
+}  // namespace
+
+QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
+                                const QuantizerParameters& parameters, const Communicator& communicator) {
+  if (metric == Metric::euclidean || metric == Metric::activation) {
+    const Whitening whitening = pooled_whitening(weight, metric, moments);
+    return {kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator),
+            whitened_energy(weight.values, whitening)};
+  }
+  const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
+                        parameters.kmeans.threads, communicator};
+  return metric == Metric::blockwise ? quantize_blockwise(problem, moments, parameters)
+                                     : quantize_fully(problem, moments, parameters);
 }
 
 }  // namespace bitfall

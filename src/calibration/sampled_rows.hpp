@@ -1,0 +1,54 @@
+#pragma once
+/// A fixed choice of unfolded rows of a layer's inputs, whatever the number of ranks.
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bitfall/calibration.hpp"
+#include "calibration/layer_window.hpp"
+
+namespace bitfall {
+
+class SampledRows {
+ public:
+  /// Collective. Throws DataError naming the layer when an input does not fit, is NaN or infinite.
+  SampledRows(const Layer& layer, std::span<const at::Tensor> inputs, const FullGramParameters& parameters,
+              const Communicator& communicator);
+
+  [[nodiscard]] std::int64_t rows() const { return all_rows_; }  ///< of all ranks, at least 1
+  [[nodiscard]] double largest() const { return largest_; }      ///< magnitude of any input, of all ranks
+
+  /// Rows of one micro-batch that are worked on together: enough for the speed of a matrix product, few
+  /// enough for float sums.
+  struct Chunk {
+    std::size_t micro_batch = 0;
+    std::int64_t first = 0, count = 0;
+  };
+  /// Calls `work` for each chunk of this rank, one after the other; an error on one rank ends all
+  /// (collective).
+  void each_chunk(const std::string& what, const std::function<void(const Chunk&)>& work) const;
+  /// The rows of a chunk, count x D.
+  void gather(const Chunk& chunk, std::vector<float>& out) const;
+
+ private:
+  /// One unfolded row: an image, a group of channels, an output position.
+  struct Address {
+    std::int64_t image = 0, group = 0, position = 0;
+  };
+  [[nodiscard]] std::vector<Address> choose(const LayerWindow& window, std::int64_t first_image,
+                                            std::int64_t wanted) const;
+
+  const Layer& layer_;
+  FullGramParameters parameters_;
+  const Communicator& communicator_;
+  std::vector<at::Tensor> inputs_;
+  std::vector<LayerWindow> windows_;
+  std::vector<std::vector<Address>> addresses_;  ///< by micro-batch
+  std::int64_t all_rows_ = 1;
+  double largest_ = 0;
+};
+
+}  // namespace bitfall
