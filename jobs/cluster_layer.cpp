@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "bitfall/random.hpp"
+
 namespace bitfall {
 
 namespace {
@@ -26,7 +28,7 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
   const QuantizerParameters quantizer{.kmeans = {.k = planned.k,
                                                  .iterations = parameters.iterations,
                                                  .seed = parameters.seed,
-                                                 .stream = index,
+                                                 .stream = random_stream::clustering + index,
                                                  .threads = parameters.threads},
                                       .sweeps = parameters.sweeps,
                                       .target_iterations = parameters.target_iterations,

@@ -5,15 +5,9 @@
 #include <algorithm>
 
 #include "bitfall/errors.hpp"
+#include "bitfall/random.hpp"
 
 namespace bitfall {
-
-namespace {
-
-/// Apart from the streams of k-means and augmentation.
-constexpr std::uint64_t gram_stream = std::uint64_t{1} << 49;
-
-}  // namespace
 
 Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
                          JobContext& context, AfterLayer after_layer)
@@ -49,7 +43,7 @@ LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step)
         parameters_.gram_rows < 0 ? 32 * planned.layer.columns() : parameters_.gram_rows;
     const FullGramParameters parameters{.rows = rows,
                                         .seed = context_.options.seed,
-                                        .stream = gram_stream + layer_index,
+                                        .stream = random_stream::gram_rows + layer_index,
                                         .threads = context_.threads};
     FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context_.communicator);
     if (!step.teacher_inputs.empty()) {

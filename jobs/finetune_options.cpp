@@ -22,6 +22,10 @@ void add_stages(CLI::App& job, FinetuneOptions& options) {
   job.add_option("--augment", options.augment, "of training images: auto, none, resized-crop or shifted-crop")
       ->check(CLI::IsMember({"auto", "none", "resized-crop", "shifted-crop"}))
       ->capture_default_str();
+  job.add_option("--bn-statistics", options.bn_statistics,
+                 "in the global stage: train (of each micro-batch, as the paper) or frozen")
+      ->check(CLI::IsMember({"train", "frozen"}))
+      ->capture_default_str();
   job.add_option("--train", options.train, "what moves: codebooks, bn, bias, first (layers left alone)")
       ->delimiter(',')
       ->take_all()
@@ -78,6 +82,7 @@ nlohmann::json to_json(const FinetuneOptions& options) {
           {"label-weight", options.label_weight},
           {"batch-size", options.batch},
           {"train-micro-batch", options.micro_batch},
+          {"bn-statistics", options.bn_statistics},
           {"train", options.train},
           {"augment", options.augment}};
 }

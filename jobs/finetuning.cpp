@@ -89,7 +89,7 @@ void finetune_globally(const FinetuneSetting& setting, std::vector<QuantizedLaye
   TrainingStage stage(setting.shards, setting.preprocessing, parameters, setting.checkpoints.interval,
                       setting.context);
   Trainer trainer(setting.student, setting.teacher, make_space(setting.student, layers, options),
-                  trainer_parameters(setting, true));
+                  trainer_parameters(setting, options.bn_statistics == "train"));
   std::int64_t first = 0;
   if (resumed != nullptr) {
     restore_trainer(trainer, *resumed);

@@ -23,6 +23,7 @@ struct FinetuneOptions {
   double momentum = 0.9, weight_decay = 1e-4;
   double temperature = 1, label_weight = 0;
   std::int64_t batch = 128, micro_batch = 32;
+  std::string bn_statistics = "train";
   std::vector<std::string> train = {"codebooks"};
   std::string augment = "auto";
 };

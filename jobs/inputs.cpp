@@ -15,13 +15,6 @@
 
 namespace bitfall {
 
-namespace {
-
-/// Philox streams of the jobs; k-means uses the layer's index, far below.
-constexpr std::uint64_t calibration_stream = std::uint64_t{1} << 40;
-
-}  // namespace
-
 LoadedNetwork load_network(const std::string& path, const Communicator& communicator) {
   std::string bytes;
   communicator.guarded("reading " + path, [&] {
@@ -74,7 +67,8 @@ std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t co
   if (count <= 0 || count >= available) return chosen;
   // The `count` samples with the smallest random keys are a uniform choice; the index breaks ties.
   std::vector<std::uint64_t> keys(chosen.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = random_bits(seed, calibration_stream, i);
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    keys[i] = random_bits(seed, random_stream::calibration_images, i);
   const auto smaller = [&](std::int64_t a, std::int64_t b) {
     return std::pair(keys[static_cast<std::size_t>(a)], a) < std::pair(keys[static_cast<std::size_t>(b)], b);
   };

@@ -4,16 +4,10 @@
 #include <cstdio>
 
 #include "bitfall/errors.hpp"
+#include "bitfall/random.hpp"
 #include "src/finetune/data_order.hpp"
 
 namespace bitfall {
-
-namespace {
-
-/// Philox streams of the order of images; augmentation and k-means have others.
-constexpr std::uint64_t order_stream = std::uint64_t{1} << 41;
-
-}  // namespace
 
 TrainingStage::TrainingStage(const ShardSet& shards, Preprocessing preprocessing, StageParameters parameters,
                              CheckpointInterval interval, JobContext& context)
@@ -39,7 +33,7 @@ std::vector<std::vector<std::int64_t>> TrainingStage::local_batches(std::int64_t
   const std::int64_t epoch = first / of_epoch_;
   const std::vector<std::int64_t> order =
       epoch_order(static_cast<std::int64_t>(shards_.samples().size()), context_.options.seed,
-                  order_stream + parameters_.stream, epoch);
+                  random_stream::epoch_order + parameters_.stream, epoch);
   std::vector<std::vector<std::int64_t>> local;
   for (std::int64_t iteration = first; iteration < last; ++iteration) {
     const auto begin = order.begin() + (iteration - epoch * of_epoch_) * batch_.images;

@@ -11,6 +11,18 @@ namespace bitfall {
 [[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
                                                   std::array<std::uint32_t, 2> key);
 
+/// Who draws from which streams under the job's seed. No two users may share one: the order of `pack` and
+/// that of finetuning once did, and batches of the first epoch had half their images of one class.
+namespace random_stream {
+constexpr std::uint64_t clustering = 0;  ///< + index of the layer
+constexpr std::uint64_t calibration_images = std::uint64_t{1} << 40;
+constexpr std::uint64_t pack_order = std::uint64_t{1} << 41;
+constexpr std::uint64_t epoch_order = std::uint64_t{1} << 42;   ///< + stage of finetuning
+constexpr std::uint64_t augmentation = std::uint64_t{1} << 48;  ///< + epoch
+constexpr std::uint64_t gram_rows = std::uint64_t{1} << 49;     ///< + index of the layer
+constexpr std::uint64_t sampled_labels = std::uint64_t{1} << 50;
+}  // namespace random_stream
+
 /// 64 random bits of (seed, stream, index).
 [[nodiscard]] std::uint64_t random_bits(std::uint64_t seed, std::uint64_t stream, std::uint64_t index);
 /// Uniform in [0, bound), exact up to 2^-64 bias (multiply-shift). bound > 0.

@@ -16,7 +16,7 @@ class Draws {
  public:
   Draws(const Augmentation& augmentation, std::int64_t index)
       : seed_(augmentation.seed),
-        stream_(augmentation_stream + augmentation.epoch),
+        stream_(random_stream::augmentation + augmentation.epoch),
         counter_(static_cast<std::uint64_t>(index) * draws_of_an_image) {}
 
   /// In [0, 1), 53 bits.
@@ -31,8 +31,6 @@ class Draws {
   }
 
  private:
-  /// Apart from the streams of the jobs and of k-means.
-  static constexpr std::uint64_t augmentation_stream = std::uint64_t{1} << 48;
   /// Ten tries of four numbers, and the flip.
   static constexpr std::uint64_t draws_of_an_image = 64;
 

@@ -25,8 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t shuffle_stream = std::uint64_t{1} << 41;
-
 std::vector<fs::path> sorted_entries(const fs::path& folder) {
   std::vector<fs::path> entries;
   try {
@@ -136,7 +134,7 @@ PackPlan plan_pack(const PackParameters& parameters) {
   }
   // A seeded shuffle (Fisher-Yates), so that the first shards are a fair sample of the set.
   for (std::size_t i = entries.size() - 1; i > 0; --i) {
-    std::swap(entries[i], entries[random_below(parameters.seed, shuffle_stream, i, i + 1)]);
+    std::swap(entries[i], entries[random_below(parameters.seed, random_stream::pack_order, i, i + 1)]);
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
     char key[32];
