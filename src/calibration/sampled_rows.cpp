@@ -58,8 +58,9 @@ SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
   largest_ = communicator.max(largest_);
   const auto [before, all] = image_range(images, communicator);
   const std::int64_t each = std::max<std::int64_t>(1, all * layer.groups);
-  const std::int64_t positions =
-      communicator.max(windows_.empty() ? std::int64_t{1} : windows_.front().positions());
+  std::int64_t positions = 1;
+  for (const LayerWindow& window : windows_) positions = std::max(positions, window.positions());
+  positions = communicator.max(positions);
   const std::int64_t wanted =
       parameters.rows > 0 ? std::min(positions, (parameters.rows + each - 1) / each) : positions;
   std::int64_t image = before;

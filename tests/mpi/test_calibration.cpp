@@ -53,6 +53,28 @@ TEST_CASE("Gram matrices do not depend on the number of ranks") {
   }
 }
 
+TEST_CASE("whole Gram matrices and cross moments do not depend on the number of ranks") {
+  const Communicator world = Communicator::world();
+  const Communicator alone = Communicator::self();
+  for (const std::int64_t micro_batches : {1, 3, 7}) {  // some ranks have none
+    const auto student = small_images(micro_batches);
+    std::vector<at::Tensor> teacher;
+    for (const at::Tensor& images : student) teacher.push_back(images.flip({3}));
+    for (const std::int64_t rows : {0, 90}) {
+      const Layer layer = convolution({4, 3, 3, 3}, {1, 2}, {1, 1}, {1, 1}, 1);
+      const FullGramParameters parameters{.rows = rows, .seed = 4, .stream = 5, .threads = 2};
+      const FullGram expected = accumulate_full_gram(layer, student, parameters, alone);
+      const FullGram together = accumulate_full_gram(layer, mine(student, world), parameters, world);
+      REQUIRE(together.samples == expected.samples);
+      REQUIRE(together.lower == expected.lower);
+      const std::vector<float> weight(4 * 27, 0.37F);
+      REQUIRE(accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world), parameters,
+                                       world) ==
+              accumulate_cross_moments(layer, weight, teacher, student, parameters, alone));
+    }
+  }
+}
+
 TEST_CASE("a bad image on one rank is an error on all, with the layer's name") {
   const Communicator world = Communicator::world();
   auto local = small_images(2);

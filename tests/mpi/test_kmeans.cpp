@@ -1,12 +1,15 @@
 // The same bytes on any number of ranks as on one.
+#include <array>
 #include <cstdint>
 #include <random>
 #include <vector>
 
+#include "../unit/quantization/full_oracle.hpp"
 #include "../unit/quantization/reference_kmeans.hpp"
 #include "bitfall/communicator.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/kmeans.hpp"
+#include "bitfall/quantizer.hpp"
 #include "catch.hpp"
 #include "quantization/init.hpp"
 #include "quantization/kmeans_update.hpp"
@@ -126,4 +129,34 @@ TEST_CASE("bad blocks are refused on every rank") {
   const Whitening identity = Whitening::identity(1);
   CHECK_THROWS_AS(kmeans(std::vector<float>{1, 2, 1e6f}, 1, identity, parameters, Communicator::world()),
                   DataError);
+}
+
+TEST_CASE("the finer metrics give the bytes of one rank") {
+  std::mt19937 random(23);
+  const Communicator world = Communicator::world();
+  for (const auto [rows, positions, d, k] :
+       {std::array<std::size_t, 4>{200, 5, 9, 40}, {65, 70, 4, 64}, {3, 2, 2, 2}, {1, 1, 4, 1}}) {
+    oracle::Case given(rows, positions, d, 0, true, random);
+    std::normal_distribution<double> normal;
+    for (const bool matched : {false, true}) {
+      if (matched)
+        for (std::size_t i = 0; i < given.weight.size(); ++i)
+          given.moments.wanted_outputs.push_back(normal(random));
+      QuantizerParameters parameters;
+      parameters.kmeans.k = std::int64_t(k);
+      parameters.kmeans.threads = 2;
+      for (const Metric metric : {Metric::blockwise, Metric::full}) {
+        const auto alone =
+            quantize_blocks(given.blocks(), metric, given.moments, parameters, Communicator::self());
+        const auto shared = quantize_blocks(given.blocks(), metric, given.moments, parameters, world);
+        INFO(to_string(metric) << " rows " << rows << " matched " << matched);
+        REQUIRE(shared.kmeans.codes == alone.kmeans.codes);
+        REQUIRE(shared.kmeans.codebook == alone.kmeans.codebook);
+        REQUIRE(shared.energy == alone.energy);
+        REQUIRE(shared.kmeans.iterations.size() == alone.kmeans.iterations.size());
+        for (std::size_t i = 0; i < alone.kmeans.iterations.size(); ++i)
+          REQUIRE(shared.kmeans.iterations[i].objective == alone.kmeans.iterations[i].objective);
+      }
+    }
+  }
 }
