@@ -100,6 +100,8 @@ class CompressJob {
                       " is an archive already; give the TorchScript of the uncompressed network");
     }
     plan_ = make_plan(loaded_.network, options.plan, context.options.overrides);
+    walks_with_teacher_ = options.compression.match_teacher ||
+                          (options.compression.bn_reestimate && has_folded_norms(loaded_.network));
   }
 
   void run() {
@@ -121,7 +123,7 @@ class CompressJob {
     std::optional<StopRequest> stop;
     if (run_file.exists()) stop.emplace(limit_seconds);
     std::optional<Network> teacher;
-    if (options_.finetunes() || options_.compression.match_teacher)
+    if (options_.finetunes() || walks_with_teacher_)
       teacher.emplace(load_network(options_.model, context_.communicator).network);
     const FinetuneSetting setting{.student = loaded_.network,
                                   .teacher = teacher ? *teacher : loaded_.network,
@@ -183,12 +185,16 @@ class CompressJob {
     return fields;
   }
 
+  [[nodiscard]] const Network* teacher_of_the_walk(const FinetuneSetting& setting) const {
+    return walks_with_teacher_ ? &setting.teacher : nullptr;
+  }
+
   void finetune(const FinetuneSetting& setting, const Checkpoint* resumed) {
     {
       const StageTimer timer(seconds_["finetune"]);
       finetune_globally(setting, layers_, resumed);
     }
-    if (options_.compression.bn_reestimate) reestimate_at_the_end(setting.shards);
+    if (options_.compression.bn_reestimate) reestimate_at_the_end(setting);
   }
 
   /// Finetunes a layer that was just quantized and notes it in a checkpoint.
@@ -230,8 +236,7 @@ class CompressJob {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
-    const WalkParameters walking{.threads = context_.threads,
-                                 .teacher = parameters.match_teacher ? &setting.teacher : nullptr};
+    const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
     auto images = inputs(shards);
     {
       const StageTimer timer(seconds_["walk"]);
@@ -243,13 +248,13 @@ class CompressJob {
     seconds_.merge(compression.seconds());
     for (const char* stage : {"gram", "kmeans", "batch_norm", "finetune"})
       seconds_["walk"] -= seconds_[stage];
-    if (parameters.bn_reestimate && !parameters.bn_along_the_walk) reestimate_at_the_end(shards);
+    if (parameters.bn_reestimate && !parameters.bn_along_the_walk) reestimate_at_the_end(setting);
   }
 
-  void reestimate_at_the_end(const ShardSet& shards) {
+  void reestimate_at_the_end(const FinetuneSetting& setting) {
     const StageTimer timer(seconds_["batch_norm"]);
-    reestimate_all_batch_norms(loaded_.network, shards, preprocessing_, options_.calibration_images,
-                               options_.data.micro_batch, context_);
+    reestimate_all_batch_norms(loaded_.network, teacher_of_the_walk(setting), setting.shards, preprocessing_,
+                               options_.calibration_images, options_.data.micro_batch, context_);
   }
 
   void write(const ShardSet& shards) {
@@ -307,6 +312,7 @@ class CompressJob {
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;
+  bool walks_with_teacher_ = false;  ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;
   std::vector<QuantizedLayer> layers_;

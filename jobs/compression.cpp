@@ -23,7 +23,7 @@ void Compression::before_step(const WalkStep& step) {
   if (const BatchNormStep* batch_norm = network_.batch_norm_of_step(step.step)) {
     if (parameters_.bn_reestimate && parameters_.bn_along_the_walk) {
       const StageTimer timer(seconds_["batch_norm"]);
-      reestimate_batch_norm(network_, *batch_norm, step.inputs, context_.threads, context_.communicator);
+      reestimate_batch_norm(network_, *batch_norm, step, context_.threads, context_.communicator);
     }
     return;
   }
@@ -46,7 +46,7 @@ LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step)
                                         .stream = random_stream::gram_rows + layer_index,
                                         .threads = context_.threads};
     FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context_.communicator);
-    if (!step.teacher_inputs.empty()) {
+    if (parameters_.match_teacher) {
       const at::Tensor weight = network_.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
       const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
       moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,

@@ -65,8 +65,10 @@ class FinetuneJob {
     }
     if (options_.bn_reestimate) {
       const StageTimer timer(seconds_["batch_norm"]);
-      reestimate_all_batch_norms(student_.network, shards, preprocessing_, options_.calibration_images,
-                                 options_.data.micro_batch, context_);
+      const bool folded = has_folded_norms(teacher_.network);
+      reestimate_all_batch_norms(student_.network, folded ? &teacher_.network : nullptr, shards,
+                                 preprocessing_, options_.calibration_images, options_.data.micro_batch,
+                                 context_);
     }
     write(shards);
     run_file.remove();

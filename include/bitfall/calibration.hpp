@@ -64,18 +64,21 @@ struct FullGramParameters {
 /// sum_j G_j of such blocks, in order.
 [[nodiscard]] std::vector<double> sum_positions(std::span<const double> per_position, std::int64_t d);
 
-/// Mean and (biased) variance of each channel over all images and positions of all ranks, summed exactly in
-/// two passes (collective), written to the network's running statistics as batch norm does in training
-/// (variance unbiased).
-void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm,
-                           std::span<const at::Tensor> inputs, int threads, const Communicator& communicator);
-
 /// What a visitor sees just before a step runs: the step's input tensor for every local micro-batch.
 struct WalkStep {
   std::int64_t step = 0;
-  std::span<const at::Tensor> inputs;          ///< filled for layer and batch-norm steps only
-  std::span<const at::Tensor> teacher_inputs;  ///< the same of WalkParameters::teacher; empty without one
+  std::span<const at::Tensor> inputs;  ///< filled for layer and batch-norm steps only
+  const Network* teacher = nullptr;    ///< WalkParameters::teacher, and its inputs of the step:
+  std::span<const at::Tensor> teacher_inputs;
 };
+
+/// Mean and (biased) variance of each channel over all images and positions of all ranks, summed exactly in
+/// two passes (collective), written to the network's running statistics as batch norm does in training
+/// (variance unbiased). With a teacher the statistics are such that the normalised channels have the
+/// teacher's mean and variance instead: the only way for a network whose batch norms were folded (mean 0,
+/// variance 1).
+void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm, const WalkStep& step,
+                           int threads, const Communicator& communicator);
 
 struct WalkParameters {
   int threads = 1;  ///< micro-batches of this rank that run side by side, each single-threaded

@@ -1,6 +1,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
@@ -58,27 +59,56 @@ struct ChannelSums {
   }
 };
 
+/// Mean and variance of each channel over all images and positions of all ranks.
+struct ChannelStatistics {
+  std::vector<double> mean, variance;
+  std::int64_t count = 0;  ///< values of one channel
+};
+
+/// mean = sum x / n, then variance = sum (x - mean)^2 / (n - 1): two passes, so nothing cancels; unbiased as
+/// batch norm keeps it in training. A single value has no spread.
+ChannelStatistics measure(const ChannelSums& sums) {
+  ChannelStatistics found;
+  found.mean = sums.total(std::vector<double>(sums.channels, 0.0), 1);
+  std::vector<std::int64_t> count{0};
+  for (const at::Tensor& input : sums.inputs) count[0] += input.numel() / input.size(1);
+  sums.communicator.sum(count);
+  found.count = count[0];
+  if (found.count == 0) return found;
+  for (double& value : found.mean) value /= static_cast<double>(found.count);
+  found.variance = sums.total(found.mean, 2);
+  for (double& value : found.variance)
+    value /= static_cast<double>(std::max<std::int64_t>(found.count - 1, 1));
+  return found;
+}
+
+/// The statistics with which the student's output has the mean and variance that the teacher's has with its
+/// own m and v: with r^2 = (var_s + e) / (var_t + e),  m' = mean_s - r (mean_t - m),  v' = (v + e) r^2 - e.
+void follow_teacher(ChannelStatistics& student, const ChannelStatistics& teacher, const at::Tensor& mean,
+                    const at::Tensor& variance, double epsilon) {
+  const at::Tensor m = mean.to(at::kFloat).contiguous(), v = variance.to(at::kFloat).contiguous();
+  for (std::size_t c = 0; c < student.mean.size(); ++c) {
+    const double ratio2 = (student.variance[c] + epsilon) / (teacher.variance[c] + epsilon);
+    student.mean[c] -= std::sqrt(ratio2) * (teacher.mean[c] - double(m.const_data_ptr<float>()[c]));
+    student.variance[c] = std::max(0.0, (double(v.const_data_ptr<float>()[c]) + epsilon) * ratio2 - epsilon);
+  }
+}
+
 }  // namespace
 
-void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm,
-                           std::span<const at::Tensor> inputs, int threads,
-                           const Communicator& communicator) {
+void reestimate_batch_norm(Network& network, const BatchNormStep& batch_norm, const WalkStep& step,
+                           int threads, const Communicator& communicator) {
   const auto channels = static_cast<std::size_t>(network.tensor(batch_norm.running_mean).numel());
-  const ChannelSums sums{batch_norm, inputs, channels, threads, communicator};
-  std::vector<double> mean = sums.total(std::vector<double>(channels, 0.0), 1);
-  std::vector<std::int64_t> count{0};  // values of one channel
-  for (const at::Tensor& input : inputs) count[0] += input.numel() / input.size(1);
-  communicator.sum(count);
-  if (count[0] == 0) return;  // no images: nothing is known, nothing changes
-
-  // mean = sum x / n, then variance = sum (x - mean)^2 / (n - 1): two passes,
-  // so nothing cancels; unbiased as batch norm keeps it in training. A single
-  // value has no spread.
-  for (double& value : mean) value /= static_cast<double>(count[0]);
-  std::vector<double> variance = sums.total(mean, 2);
-  for (double& value : variance) value /= static_cast<double>(std::max<std::int64_t>(count[0] - 1, 1));
-  network.set_tensor(batch_norm.running_mean, std::vector<float>(mean.begin(), mean.end()));
-  network.set_tensor(batch_norm.running_variance, std::vector<float>(variance.begin(), variance.end()));
+  ChannelStatistics found = measure({batch_norm, step.inputs, channels, threads, communicator});
+  if (found.count == 0) return;  // no images: nothing is known, nothing changes
+  if (step.teacher != nullptr) {
+    follow_teacher(found, measure({batch_norm, step.teacher_inputs, channels, threads, communicator}),
+                   step.teacher->tensor(batch_norm.running_mean),
+                   step.teacher->tensor(batch_norm.running_variance), batch_norm.epsilon);
+  }
+  network.set_tensor(batch_norm.running_mean, std::vector<float>(found.mean.begin(), found.mean.end()));
+  network.set_tensor(batch_norm.running_variance,
+                     std::vector<float>(found.variance.begin(), found.variance.end()));
 }
 
 }  // namespace bitfall

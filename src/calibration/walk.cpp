@@ -136,7 +136,7 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
     if (interesting && before_step) {
       const std::vector<at::Tensor> inputs = frontier.step_inputs(step);
       const auto known = teacher ? teacher->step_inputs(step) : std::vector<at::Tensor>();
-      before_step({.step = step, .inputs = inputs, .teacher_inputs = known});
+      before_step({.step = step, .inputs = inputs, .teacher = parameters.teacher, .teacher_inputs = known});
     }  // the references end here, so that each micro-batch can free its input as
        // soon as it has run
     frontier.run(step);

@@ -96,7 +96,7 @@ TEST_CASE("a walk with new batch-norm statistics gives the same logits on any nu
     Network network = small_network();
     const auto logits = walk(network, images, {.threads = 2}, communicator, [&](const WalkStep& step) {
       if (const BatchNormStep* batch_norm = network.batch_norm_of_step(step.step)) {
-        reestimate_batch_norm(network, *batch_norm, step.inputs, 2, communicator);
+        reestimate_batch_norm(network, *batch_norm, step, 2, communicator);
       }
     });
     return all_logits(logits, communicator);

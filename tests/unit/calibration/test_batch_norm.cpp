@@ -25,6 +25,13 @@ const BatchNormStep bn1{.name = "bn1",
                         .shift = "bn1.bias",
                         .epsilon = 1e-5};
 
+/// What a walk without a teacher shows; `inputs` must live on.
+WalkStep step_with(const std::vector<at::Tensor>& inputs) {
+  WalkStep step;
+  step.inputs = inputs;
+  return step;
+}
+
 void require_close(const at::Tensor& ours, const at::Tensor& oracle) {
   const at::Tensor error = (ours.to(at::kDouble) - oracle).abs();
   const at::Tensor bound = oracle.abs() * 1e-7 + 1e-30;  // one rounding to float
@@ -41,7 +48,7 @@ void require_equal_to_torch(const std::vector<at::Tensor>& inputs) {
   at::Tensor first_variance;
   for (const int threads : {1, 2, 3}) {
     Network network = small_network();
-    reestimate_batch_norm(network, bn1, inputs, threads, alone);
+    reestimate_batch_norm(network, bn1, step_with(inputs), threads, alone);
     const at::Tensor mean = network.tensor("bn1.running_mean").clone();
     const at::Tensor variance = network.tensor("bn1.running_var").clone();
     require_close(mean, all.mean(1));
@@ -75,17 +82,17 @@ TEST_CASE("channels-last and strided inputs") {
 
 TEST_CASE("a constant channel has variance zero; a single value too") {
   Network network = small_network();
-  reestimate_batch_norm(network, bn1, std::vector{at::ones({2, 8, 4, 4}) * 3}, 1, alone);
+  reestimate_batch_norm(network, bn1, step_with(std::vector{at::ones({2, 8, 4, 4}) * 3}), 1, alone);
   REQUIRE(same(network.tensor("bn1.running_mean"), at::ones({8}) * 3));
   REQUIRE(same(network.tensor("bn1.running_var"), at::zeros({8})));
-  reestimate_batch_norm(network, bn1, std::vector{at::ones({1, 8, 1, 1}) * 5}, 1, alone);
+  reestimate_batch_norm(network, bn1, step_with(std::vector{at::ones({1, 8, 1, 1}) * 5}), 1, alone);
   REQUIRE(same(network.tensor("bn1.running_mean"), at::ones({8}) * 5));
   REQUIRE(same(network.tensor("bn1.running_var"), at::zeros({8})));
 }
 
 TEST_CASE("without images nothing changes") {
   Network network = small_network();
-  reestimate_batch_norm(network, bn1, {}, 1, alone);
+  reestimate_batch_norm(network, bn1, WalkStep{}, 1, alone);
   REQUIRE(same(network.tensor("bn1.running_var"), at::ones({8})));
 }
 
@@ -94,14 +101,40 @@ TEST_CASE("NaN is refused with the name of the batch norm, and the statistics st
   at::Tensor x = at::randn({2, 8, 4, 4});
   x.select(0, 1).select(0, 7).select(0, 3).select(0, 3).fill_(std::numeric_limits<float>::quiet_NaN());
   try {
-    reestimate_batch_norm(network, bn1, std::vector{x}, 2, alone);
+    reestimate_batch_norm(network, bn1, step_with(std::vector{x}), 2, alone);
     FAIL("no exception");
   } catch (const DataError& error) {
     REQUIRE(std::string(error.what()).find("'bn1'") != std::string::npos);
   }
   REQUIRE(same(network.tensor("bn1.running_mean"), at::zeros({8})));
-  REQUIRE_THROWS_AS(reestimate_batch_norm(network, bn1, std::vector{at::randn({2, 7, 4, 4})}, 1, alone),
-                    DataError);
+  REQUIRE_THROWS_AS(
+      reestimate_batch_norm(network, bn1, step_with(std::vector{at::randn({2, 7, 4, 4})}), 1, alone),
+      DataError);
+}
+
+TEST_CASE("beside a teacher each channel keeps the mean and variance it has there, folded or not") {
+  const auto normalised = [](const at::Tensor& x, const Network& network) {
+    const auto shape = [](const at::Tensor& t) { return t.to(at::kDouble).view({1, -1, 1, 1}); };
+    return (x.to(at::kDouble) - shape(network.tensor("bn1.running_mean"))) /
+           (shape(network.tensor("bn1.running_var")) + bn1.epsilon).sqrt();
+  };
+  for (const bool folded : {true, false}) {
+    Network teacher = small_network();
+    if (!folded) {
+      teacher.set_tensor("bn1.running_mean", at::arange(8, at::kFloat));
+      teacher.set_tensor("bn1.running_var", at::arange(8, at::kFloat) * 0.5 + 0.25);
+    }
+    Network student = small_network();
+    student.set_tensor("bn1.running_mean", at::full({8}, 99.0));  // what the student has is not asked for
+    const at::Tensor x = at::randn({5, 8, 6, 6}) * 3 + 1;
+    const std::vector<at::Tensor> teacher_inputs{x}, inputs{x * 0.4 + 2};
+    WalkStep step = step_with(inputs);
+    step.teacher = &teacher;
+    step.teacher_inputs = teacher_inputs;
+    reestimate_batch_norm(student, bn1, step, 2, alone);
+    const at::Tensor wanted = normalised(x, teacher), found = normalised(inputs[0], student);
+    REQUIRE((wanted - found).abs().max().item<double>() < 1e-4);  // a channel-wise map is undone exactly
+  }
 }
 
 TEST_CASE("channel sums are the plain sums for every length") {

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""The authors' ResNet-18 (small blocks) as the teacher, quantized again at large blocks: a table of docs/accuracy.md.
+
+usage: resnet18_recompressed.py SHARED [--ranks 2] [--work FOLDER] [--compress "OPTIONS"]...
+Imports the release and exports it as TorchScript; half of the 1,000 photographs are for calibration, the other half
+for evaluation. One line for each --compress (options of `bitfall compress`). Needs Python's torch and torchvision.
+"""
+import argparse
+import io
+import pathlib
+import tarfile
+import tempfile
+
+from imported_imagenet import script
+from resnet20_cifar import bitfall
+
+DEFAULT = ["--metric activation --bn-reestimate", "--metric full --match-teacher --bn-reestimate"]
+
+
+def split(shards, work):
+    """Every second sample to calibrate.tar, the others to evaluate.tar; labels stay."""
+    with tarfile.open(work / "calibrate.tar", "w", format=tarfile.USTAR_FORMAT) as even, \
+            tarfile.open(work / "evaluate.tar", "w", format=tarfile.USTAR_FORMAT) as odd:
+        index = 0
+        for shard in shards:
+            with tarfile.open(shard) as tar:
+                for member in tar:
+                    data = tar.extractfile(member).read()
+                    (odd if index // 2 % 2 else even).addfile(member, io.BytesIO(data))  # a .jpg and its .cls
+                    index += 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--work", type=pathlib.Path)
+    parser.add_argument("--compress", action="append")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or pathlib.Path(temporary)
+        work.mkdir(exist_ok=True, parents=True)
+        if not list(work.glob("imagenet-*.tar")):
+            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
+                archive.extractall(work)
+            bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=options.ranks)
+        split(sorted(work.glob("imagenet-*.tar")), work)
+        if not (work / "resnet18.pt").exists():
+            script("resnet18", work / "resnet18.pt")
+        teacher, release = work / "teacher.pt", work / "resnet18_small.h5"
+        bitfall("import", options.shared / "data/kill-the-bits/resnet18_small_blocks.pth", "--model", work / "resnet18.pt",
+                "-o", release, ranks=1)
+        bitfall("export", release, "-o", teacher, ranks=1)
+        before = bitfall("evaluate", teacher, "-d", work / "evaluate.tar", ranks=options.ranks)
+        print(f"teacher: top-1 {before['top1']:.1f} top-5 {before['top5']:.1f}", flush=True)
+        for choice in options.compress or DEFAULT:
+            made = bitfall("compress", teacher, "-d", work / "calibrate.tar", "--regime", "large", "--calibration-images", 0,
+                           "-o", work / "again.h5", *choice.split(), ranks=options.ranks)
+            found = bitfall("evaluate", work / "again.h5", "-d", work / "evaluate.tar", "--teacher", teacher, ranks=options.ranks)
+            print(f"{choice}: top-1 {found['top1']:.1f} top-5 {found['top5']:.1f} agreement {found['agreement']:.1f} "
+                  f"seconds {sum(made['seconds'].values()):.0f} peak {made['peak_memory_bytes'] / 2**20:.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
