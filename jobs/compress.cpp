@@ -13,6 +13,7 @@
 #include "output_path.hpp"
 #include "plan_options.hpp"
 #include "provenance.hpp"
+#include "recipe.hpp"
 #include "reestimate.hpp"
 
 #include "src/parallel/memory.hpp"
@@ -29,6 +30,7 @@ struct CompressOptions {
   PlanOptions plan;
   CompressionParameters compression;
   std::string bn = "walk";
+  Recipe recipe;
   FinetuneOptions finetune;
   CheckpointOptions checkpoints;
   [[nodiscard]] bool finetunes() const { return finetune.layer_iterations > 0 || finetunes_globally(); }
@@ -64,9 +66,9 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
   job.add_flag(
-      "--match-teacher", options.compression.match_teacher,
+      "--match-teacher,!--own-outputs", options.compression.match_teacher,
       "with --metric full: aim at the outputs of the uncompressed network, so that layers make up for "
-      "the errors before them");
+      "the errors before them (recipe best), or at those of the layer's own weight");
   job.add_option("--target-iterations", options.compression.cluster.target_iterations, "of --match-teacher")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -146,8 +148,11 @@ class CompressJob {
 
  private:
   MemoryPlan plan_for(std::int64_t images) {
-    return plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch, context_.threads,
-                       context_.communicator);
+    MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
+                                    context_.threads, context_.communicator);
+    if (walks_with_teacher_) add_teacher(memory);
+    add_quantizer(memory, plan_, options_.compression.match_teacher, context_.communicator);
+    return memory;
   }
 
   void print_plan() {
@@ -329,9 +334,14 @@ JobEntry register_compress(CLI::App& app, CommonOptions& common) {
       app.add_subcommand("compress", "quantize a network layer by layer on the images' statistics");
   add_options(*job, *options);
   add_finetuning(*job, *options);
+  options->recipe.add_option(*job);
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes, memory) and stop");
   add_common_options(*job, common);
-  return {job, [options](JobContext& context) { CompressJob(*options, context).run(); }};
+  return {job, [options](JobContext& context) {
+            options->recipe.choose_metric(options->plan, options->compression);
+            options->recipe.choose_rates(options->finetune);
+            CompressJob(*options, context).run();
+          }};
 }
 
 }  // namespace bitfall

@@ -10,6 +10,7 @@
 #include "kept.hpp"
 #include "output_path.hpp"
 #include "provenance.hpp"
+#include "recipe.hpp"
 #include "reestimate.hpp"
 #include "src/parallel/memory.hpp"
 
@@ -23,6 +24,7 @@ struct FinetuneJobOptions {
   FinetuneOptions finetune;
   CheckpointOptions checkpoints;
   bool bn_reestimate = false;
+  Recipe recipe;
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
 };
@@ -134,8 +136,12 @@ JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
   add_checkpoint_options(*job, options->checkpoints);
+  options->recipe.add_option(*job);
   add_common_options(*job, common);
-  return {job, [options](JobContext& context) { FinetuneJob(*options, context).run(); }};
+  return {job, [options](JobContext& context) {
+            options->recipe.choose_rates(options->finetune);
+            FinetuneJob(*options, context).run();
+          }};
 }
 
 }  // namespace bitfall

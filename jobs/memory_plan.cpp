@@ -29,10 +29,30 @@ MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessin
   return plan;
 }
 
+void add_teacher(MemoryPlan& memory) {
+  memory.frontier_bytes *= 2;
+}
+
+void add_quantizer(MemoryPlan& memory, const Plan& plan, bool match_teacher,
+                   const Communicator& communicator) {
+  for (const LayerPlan& planned : plan.layers) {
+    if (!planned.quantized || planned.metric != Metric::full) continue;
+    const std::int64_t columns = planned.layer.columns();
+    const std::int64_t elements = planned.layer.elements();
+    // The triangle of H as integers while the doubles are made of it, or as doubles beside the packed floats.
+    std::int64_t bytes = 8 * columns * columns;
+    // The weight and its blocks by position, whitened; P, E and a product of this rank's rows.
+    bytes += 16 * elements + 12 * elements / communicator.size();
+    if (match_teacher) bytes += 20 * elements;  // wanted outputs, their sums, and the target
+    memory.quantizer_bytes = std::max(memory.quantizer_bytes, bytes);
+  }
+}
+
 nlohmann::json to_json(const MemoryPlan& plan) {
   return {{"base_bytes", plan.base_bytes},
           {"frontier_bytes", plan.frontier_bytes},
           {"workspace_bytes", plan.workspace_bytes},
+          {"quantizer_bytes", plan.quantizer_bytes},
           {"rank_bytes", plan.rank_bytes()}};
 }
 

@@ -72,6 +72,9 @@ LayerPlan plan_layer(std::size_t index, const Rules& rules) {
   if (plan.codes_bytes() + plan.codebook_bytes() >= 2 * layer.elements() && !insisted) {
     return leave_alone(plan, "codes and codebook would not be smaller than the weight in fp16");
   }
+  // Beyond this many columns H would take gigabytes (8 D^2 bytes while it is summed).
+  constexpr std::int64_t most_full_columns = 16384;
+  if (plan.metric == Metric::full && layer.columns() > most_full_columns) plan.metric = Metric::blockwise;
   plan.quantized = true;
   return plan;
 }

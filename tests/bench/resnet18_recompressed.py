@@ -14,7 +14,7 @@ import tempfile
 from imported_imagenet import script
 from resnet20_cifar import bitfall
 
-DEFAULT = ["--metric activation --bn-reestimate", "--metric full --match-teacher --bn-reestimate"]
+DEFAULT = ["--recipe paper --bn-reestimate", "--recipe best --bn-reestimate"]
 
 
 def split(shards, work):

@@ -42,7 +42,7 @@ def measure(teacher, work, options, seed, bn):
     common = ["--preprocess", "cifar", "--micro-batch", 64]
     archive = work / "out.h5"
     made = bitfall("compress", teacher, "-d", work / "train-*.tar", "-o", archive, "--regime", options.regime,
-                   "--metric", options.metric, "--calibration-images", 1024, "--seed", seed, *common,
+                   "--recipe", "paper", "--metric", options.metric, "--calibration-images", 1024, "--seed", seed, *common,
                    *(["--bn-reestimate", "--bn-order", bn] if bn else []), ranks=options.ranks)
     test = bitfall("evaluate", archive, "-d", work / "test-*.tar", "--teacher", teacher, *common, ranks=options.ranks)
     other = bitfall("evaluate", archive, "-d", work / "train-*.tar", "--teacher", teacher, "--layer-errors",

@@ -31,8 +31,8 @@ def main():
     parser.add_argument("shared", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--compress", default="--finetune-layer 5 --layer-learning-rate 0.05")
-    parser.add_argument("--finetune", default="--schedule constant")
+    parser.add_argument("--compress", default="--recipe paper --finetune-layer 5 --layer-learning-rate 0.05")
+    parser.add_argument("--finetune", default="--recipe paper --schedule constant --train-micro-batch 128")
     parser.add_argument("--work", type=pathlib.Path, help="keeps the shards here between runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

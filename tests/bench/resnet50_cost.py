@@ -38,7 +38,7 @@ def forward_seconds(network, images, threads):
 
 def compress(network, work, options, ranks, threads):
     begin = time.perf_counter()
-    made = bitfall("compress", network, "-d", work / "imagenet-*.tar", "-o", work / "r50.h5", "--regime", options.regime,
+    made = bitfall("compress", network, "-d", work / "imagenet-*.tar", "-o", work / "r50.h5", "--recipe", options.recipe, "--regime", options.regime,
                    "--calibration-images", options.images, "--threads", threads, ranks=ranks)
     return time.perf_counter() - begin, made
 
@@ -75,7 +75,7 @@ def main():
         print(f"plain forward of {options.images} images: {base:.2f} s (2 threads)")
         for shape in shapes:
             all_of_it, clustering = statistics.median(total[shape]), statistics.median(kmeans[shape])
-            planned = bitfall("compress", network, "-d", "unused", "--dry-run", "--regime", options.regime,
+            planned = bitfall("compress", network, "-d", "unused", "--dry-run", "--recipe", options.recipe, "--regime", options.regime,
                               "--calibration-images", options.images, "--threads", shape[1], ranks=shape[0])["memory"]
             print(f"{shape[0]} ranks x {shape[1]} threads: compress {all_of_it:.2f} s, k-means {clustering:.2f} s, "
                   f"(compress - k-means) / forward {(all_of_it - clustering) / base:.2f}, peak {peak[shape] / 2**20:.0f} MiB a rank, "
