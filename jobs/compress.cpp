@@ -62,7 +62,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
   add_plan_options(job, options.plan);
   add_cluster_options(job, options.compression.cluster);
   job.add_option("--gram-rows", options.compression.gram_rows,
-                 "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 32 a column")
+                 "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
   job.add_flag(

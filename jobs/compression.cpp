@@ -40,7 +40,7 @@ LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step)
   const StageTimer timer(seconds_["gram"]);
   if (planned.metric == Metric::full) {
     const std::int64_t rows =
-        parameters_.gram_rows < 0 ? 32 * planned.layer.columns() : parameters_.gram_rows;
+        parameters_.gram_rows < 0 ? 16 * planned.layer.columns() : parameters_.gram_rows;
     const FullGramParameters parameters{.rows = rows,
                                         .seed = context_.options.seed,
                                         .stream = random_stream::gram_rows + layer_index,
