@@ -30,7 +30,7 @@ def teacher_of(options, work):
         return data / "resnet20.pt"
     network = work / "resnet32.pt"
     if not network.exists():
-        subprocess.run([os.environ.get("BITFALL_PYTHON", sys.executable), data / "export_cifar_resnet.py",
+        subprocess.run([os.environ.get("BITFALL_PYTHON", sys.executable), data / "export_cifar_resnet.py", "32",
                         next(data.glob("resnet32-*.th")), network], check=True)
     return network
 
