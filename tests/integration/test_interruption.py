@@ -149,6 +149,12 @@ class Resuming(Interruption):
                    "--time-limit", 10)
         self.assertEqual(done.returncode, 64, done.stderr)
 
+    def test_run_file_must_not_be_the_output(self):
+        done = run("compress", self.network, "-d", self.shards, "--preprocess", "cifar", "-o", self.folder / "same.h5",
+                   "--run-file", self.folder / "." / "sub" / ".." / "same.h5")
+        self.assertEqual(done.returncode, 64, done.stderr)
+        self.assertIn("--run-file and --output", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
