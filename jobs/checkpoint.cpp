@@ -15,11 +15,11 @@ Checkpoint from_archive(Archive&& archive, const nlohmann::json& state) {
   return {state.at("stage"), state.at("progress"), std::move(archive.layers), std::move(archive.kept)};
 }
 
-/// The state in a file's bytes; DataError when they are not a whole checkpoint.
+/// The state in a sound file. An archive is refused, not passed over: going on would write over it.
 nlohmann::json state_of(const Archive& archive, const std::string& file) {
   const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
   if (!state.is_object() || !state.contains("checkpoint"))
-    throw DataError(file + " is an archive, not a checkpoint");
+    throw UsageError(file + " is an archive, not a checkpoint; give another --run-file");
   return state;
 }
 
@@ -66,7 +66,9 @@ void RunFile::save(const Checkpoint& checkpoint) {
     const std::string fresh = path_ + ".new";
     write_archive(archive, fresh);
     std::error_code none_yet;
-    std::filesystem::rename(path_, previous(), none_yet);
+    // A damaged one is replaced: it must not take the place of the good one before it.
+    if (!newest_is_damaged_) std::filesystem::rename(path_, previous(), none_yet);
+    newest_is_damaged_ = false;
     std::error_code error;
     std::filesystem::rename(fresh, path_, error);
     if (error) throw IoError("cannot rename '" + fresh + "' to '" + path_ + "': " + error.message());
@@ -76,7 +78,7 @@ void RunFile::save(const Checkpoint& checkpoint) {
 }
 
 /// The first candidate that can be read, with this run's fingerprint; "" when there is none.
-std::string RunFile::newest(const std::vector<std::string>& candidates, bool must_be_there) const {
+std::string RunFile::newest(const std::vector<std::string>& candidates, bool must_be_there) {
   for (const std::string& file : candidates) {
     if (!must_be_there && !std::filesystem::exists(file)) continue;
     std::string bytes = read_file(file);
@@ -85,6 +87,7 @@ std::string RunFile::newest(const std::vector<std::string>& candidates, bool mus
       state = state_of(parse_archive(bytes, file), file);
     } catch (const DataError& error) {
       if (must_be_there) throw;
+      if (file == path_) newest_is_damaged_ = true;
       context_.reporter.warning("a checkpoint can't be used, the one before is tried: " +
                                 std::string(error.what()));
       continue;
@@ -95,7 +98,7 @@ std::string RunFile::newest(const std::vector<std::string>& candidates, bool mus
   return "";
 }
 
-std::optional<Checkpoint> RunFile::load(const std::string& resume) const {
+std::optional<Checkpoint> RunFile::load(const std::string& resume) {
   if (resume == "no" || !exists()) return std::nullopt;
   std::string bytes;
   const bool automatic = resume == "auto";

@@ -32,19 +32,21 @@ class RunFile {
   /// Collective; rank 0 writes. Throws IoError; then the checkpoints before are what they were.
   void save(const Checkpoint& checkpoint);
   /// `resume`: auto (the newest valid one, none if there is none), no, or a file (collective). A damaged one
-  /// is a warning under auto. Throws UsageError naming the first field of the fingerprint that differs.
-  [[nodiscard]] std::optional<Checkpoint> load(const std::string& resume) const;
+  /// is a warning under auto. Throws UsageError naming the first field of the fingerprint that differs, or
+  /// when the file is an archive.
+  [[nodiscard]] std::optional<Checkpoint> load(const std::string& resume);
   /// The job is done: its checkpoints are not needed any more (collective).
   void remove() const;
 
  private:
-  [[nodiscard]] std::string newest(const std::vector<std::string>& candidates, bool must_be_there) const;
+  [[nodiscard]] std::string newest(const std::vector<std::string>& candidates, bool must_be_there);
   void require_same(const nlohmann::json& found, const std::string& file) const;
   [[nodiscard]] std::string previous() const { return path_ + ".previous"; }
 
   std::string path_;
   nlohmann::json fingerprint_;
   JobContext& context_;
+  bool newest_is_damaged_ = false;  ///< as load() found it; on rank 0
 };
 
 /// float32 values as a named array, and back. `take` throws DataError when `name` is missing or not of

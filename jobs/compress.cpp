@@ -110,6 +110,7 @@ class CompressJob {
     if (context_.options.dry_run) return print_plan();
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     require_writable(options_.output, context_.communicator);
+    options_.checkpoints.require_other_than(options_.output);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);

@@ -45,6 +45,7 @@ class FinetuneJob {
 
   void run() {
     require_writable(options_.output, context_.communicator);
+    options_.checkpoints.require_other_than(options_.output);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);

@@ -1,3 +1,6 @@
+#include <filesystem>
+#include <system_error>
+
 #include "bitfall/errors.hpp"
 #include "finetuning.hpp"
 
@@ -112,6 +115,16 @@ double CheckpointOptions::limit_seconds() const {
   if (run_file.empty())
     throw UsageError("--time-limit needs --run-file: there would be nothing to go on from");
   return parse_duration_seconds(time_limit);
+}
+
+void CheckpointOptions::require_other_than(const std::string& output) const {
+  const auto place = [](const std::string& path) {
+    std::error_code ignored;  // what can't be resolved is no file yet
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path), ignored);
+  };
+  if (run_file.empty() || output.empty() || place(run_file) != place(output)) return;
+  throw UsageError("--run-file and --output are the same file, '" + output +
+                   "': the checkpoints need one of their own");
 }
 
 nlohmann::json to_json(const Preprocessing& preprocessing) {

@@ -37,6 +37,8 @@ struct CheckpointOptions {
   CheckpointInterval interval;
   /// 0 when there is no limit. Throws UsageError for one without a run file.
   [[nodiscard]] double limit_seconds() const;
+  /// Throws UsageError when checkpoints would be written over `output`, and then removed with it.
+  void require_other_than(const std::string& output) const;
 };
 void add_checkpoint_options(CLI::App& job, CheckpointOptions& options);
 

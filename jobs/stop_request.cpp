@@ -48,11 +48,13 @@ bool StopRequest::here() const {
 double parse_duration_seconds(const std::string& text) {
   std::string_view rest = text;
   double seconds = 0;
-  if (const auto dash = rest.find('-'); dash != std::string_view::npos) {
-    seconds += 86400 * whole_number(rest.substr(0, dash), text);
+  const auto dash = rest.find('-');
+  const bool has_days = dash != std::string_view::npos;
+  if (has_days) {
+    seconds = 86400 * whole_number(rest.substr(0, dash), text);
     rest.remove_prefix(dash + 1);
   }
-  if (rest.find(':') == std::string_view::npos && seconds == 0) {
+  if (rest.find(':') == std::string_view::npos && !has_days) {
     double unit = 1;
     if (rest.ends_with('h')) unit = 3600;
     if (rest.ends_with('m')) unit = 60;
@@ -66,7 +68,7 @@ double parse_duration_seconds(const std::string& text) {
     if (colon == std::string_view::npos) break;
     rest.remove_prefix(colon + 1);
   }
-  if (parts.size() > 3 || (seconds > 0 && parts.size() != 3)) return whole_number("", text);
+  if (parts.size() > 3 || (has_days && parts.size() != 3)) return whole_number("", text);
   double clock = 0;
   for (const double part : parts) clock = 60 * clock + part;
   return seconds + clock;

@@ -42,6 +42,24 @@ def run(*arguments, ranks=1, environment=None, limit=120, cwd=None):
     return subprocess.run(launcher(ranks, *arguments), capture_output=True, text=True, timeout=limit, env=env, cwd=cwd)
 
 
+def ranks_of(process, ranks):
+    """The processes that do the work: mpirun's children, or the process itself."""
+    if ranks == 1:
+        return [process.pid]
+    children = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if int(fields[1]) == process.pid and command[0].decode() == PROGRAM:
+            children.append(int(entry.name))
+    return children
+
+
 def result(process):
     """The JSON object that a job with --json printed."""
     assert process.returncode == 0, f"exit {process.returncode}: {process.stderr}"

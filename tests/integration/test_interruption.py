@@ -1,35 +1,16 @@
 """Interrupted anywhere, gone on with any number of ranks: the archive is the one of the undisturbed run."""
 import json
 import os
-import pathlib
 import random
 import signal
 import subprocess
 import time
 import unittest
 
-from harness import PROGRAM, Case, launcher, run
+from harness import Case, launcher, ranks_of, run
 
 INTERRUPTIONS = int(os.environ.get("BITFALL_INTERRUPTIONS", "20"))
 PREEMPTED = 75
-
-
-def ranks_of(process, ranks):
-    """The processes that do the work: mpirun's children, or the process itself."""
-    if ranks == 1:
-        return [process.pid]
-    children = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if int(fields[1]) == process.pid and command[0].decode() == PROGRAM:
-            children.append(int(entry.name))
-    return children
 
 
 def steps(log):
@@ -148,6 +129,12 @@ class Resuming(Interruption):
         done = run("compress", self.network, "-d", self.shards, "--preprocess", "cifar", "-o", self.folder / "y.h5",
                    "--time-limit", 10)
         self.assertEqual(done.returncode, 64, done.stderr)
+
+    def test_run_file_must_not_be_the_output(self):
+        done = run("compress", self.network, "-d", self.shards, "--preprocess", "cifar", "-o", self.folder / "same.h5",
+                   "--run-file", self.folder / "." / "sub" / ".." / "same.h5")
+        self.assertEqual(done.returncode, 64, done.stderr)
+        self.assertIn("--run-file and --output", done.stderr)
 
 
 if __name__ == "__main__":
