@@ -5,7 +5,6 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
-#include "resize.hpp"
 
 namespace bitfall {
 
@@ -62,56 +61,71 @@ void flip(Image& image) {
 
 /// torchvision's RandomResizedCrop.get_params: 8 % to 100 % of the area, sides 3:4 to 4:3, ten tries, then
 /// the largest centred window with sides in that range.
-Window random_window(const Image& image, Draws& draws) {
+Window random_window(std::int64_t image_width, std::int64_t image_height, Draws& draws) {
   constexpr double least_ratio = 3.0 / 4.0;
   constexpr double most_ratio = 4.0 / 3.0;
-  const auto width = static_cast<double>(image.width);
-  const auto height = static_cast<double>(image.height);
+  const auto width = static_cast<double>(image_width);
+  const auto height = static_cast<double>(image_height);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double area = width * height * draws.uniform(0.08, 1.0);
     const double ratio = std::exp(draws.uniform(std::log(least_ratio), std::log(most_ratio)));
     const auto w = static_cast<std::int64_t>(std::nearbyint(std::sqrt(area * ratio)));
     const auto h = static_cast<std::int64_t>(std::nearbyint(std::sqrt(area / ratio)));
-    if (w < 1 || h < 1 || w > image.width || h > image.height) continue;
-    const std::int64_t top = draws.below(image.height - h + 1);
-    const std::int64_t left = draws.below(image.width - w + 1);
+    if (w < 1 || h < 1 || w > image_width || h > image_height) continue;
+    const std::int64_t top = draws.below(image_height - h + 1);
+    const std::int64_t left = draws.below(image_width - w + 1);
     return {left, top, left + w, top + h};
   }
-  std::int64_t w = image.width;
-  std::int64_t h = image.height;
+  std::int64_t w = image_width;
+  std::int64_t h = image_height;
   if (width / height < least_ratio) h = static_cast<std::int64_t>(std::nearbyint(width / least_ratio));
   if (width / height > most_ratio) w = static_cast<std::int64_t>(std::nearbyint(height * most_ratio));
-  const std::int64_t left = (image.width - w) / 2;
-  const std::int64_t top = (image.height - h) / 2;
+  const std::int64_t left = (image_width - w) / 2;
+  const std::int64_t top = (image_height - h) / 2;
   return {left, top, left + w, top + h};
 }
 
 /// torchvision's RandomCrop(crop, padding=4): a window of the image in a black frame of 4 pixels.
-Window shifted_window(const Image& image, std::int64_t crop, Draws& draws) {
+Window shifted_window(std::int64_t width, std::int64_t height, std::int64_t crop, Draws& draws) {
   constexpr std::int64_t padding = 4;
-  if (image.width + 2 * padding < crop || image.height + 2 * padding < crop) {
-    throw DataError("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+  if (width + 2 * padding < crop || height + 2 * padding < crop) {
+    throw DataError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
                     " pixels is too small for a random crop of " + std::to_string(crop));
   }
-  const std::int64_t top = draws.below(image.height + 2 * padding - crop + 1) - padding;
-  const std::int64_t left = draws.below(image.width + 2 * padding - crop + 1) - padding;
+  const std::int64_t top = draws.below(height + 2 * padding - crop + 1) - padding;
+  const std::int64_t left = draws.below(width + 2 * padding - crop + 1) - padding;
   return {left, top, left + crop, top + crop};
 }
 
 }  // namespace
 
+AugmentationChoice choose_augmentation(std::int64_t width, std::int64_t height,
+                                       const Preprocessing& preprocessing, const Augmentation& augmentation,
+                                       std::int64_t index) {
+  BITFALL_ASSERT(augmentation.kind != AugmentationKind::none, "an augmentation");
+  Draws draws(augmentation, index);
+  AugmentationChoice choice;
+  choice.window = augmentation.kind == AugmentationKind::resized_crop
+                      ? random_window(width, height, draws)
+                      : shifted_window(width, height, preprocessing.crop, draws);
+  choice.flip = draws.below(2) == 1;
+  return choice;
+}
+
+Image apply_augmentation(const Image& image, const Preprocessing& preprocessing, AugmentationKind kind,
+                         const AugmentationChoice& choice) {
+  Image result = cut(image, choice.window);
+  if (kind == AugmentationKind::resized_crop)
+    result = resize_bilinear(result, preprocessing.crop, preprocessing.crop);
+  if (choice.flip) flip(result);
+  return result;
+}
+
 Image augment(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
               std::int64_t index) {
-  Draws draws(augmentation, index);
-  Image result;
-  if (augmentation.kind == AugmentationKind::resized_crop) {
-    result = resize_bilinear(cut(image, random_window(image, draws)), preprocessing.crop, preprocessing.crop);
-  } else {
-    BITFALL_ASSERT(augmentation.kind == AugmentationKind::shifted_crop, "an augmentation");
-    result = cut(image, shifted_window(image, preprocessing.crop, draws));
-  }
-  if (draws.below(2) == 1) flip(result);
-  return result;
+  return apply_augmentation(
+      image, preprocessing, augmentation.kind,
+      choose_augmentation(image.width, image.height, preprocessing, augmentation, index));
 }
 
 AugmentationKind augmentation_from_name(const std::string& name, const Preprocessing& preprocessing) {
