@@ -84,7 +84,7 @@ class Builder {
                        graph_.steps()[static_cast<std::size_t>(step)].node->kind().toQualString() +
                        ", where its inputs can't be seen";
     }
-    const std::size_t index = merge(std::move(layer), step);
+    const std::size_t index = merge(layer, step);
     if (!direct) return;
     StepMeaning& meaning = table_.steps[static_cast<std::size_t>(step)];
     meaning.layer = index;
