@@ -31,7 +31,7 @@ class Sweep(Case):
     def test_first_layer_as_compress_does_it(self):
         """Its inputs are the same for teacher and student, and so are its codes."""
         result(self.quantize("q.h5"))
-        result(self.compress("--micro-batch", 7, output="c.h5"))
+        result(self.compress("--recipe", "paper", "--micro-batch", 7, output="c.h5"))
         shown = [json.loads(run("inspect", self.folder / archive, "--json").stdout)["layers"][0] for archive in ("q.h5", "c.h5")]
         self.assertEqual(shown[0]["layer" if "layer" in shown[0] else "name"], "conv2")
         first, second = ([number for key, number in sorted(layer.items()) if "objective" in key] for layer in shown)
@@ -52,7 +52,7 @@ class Sweep(Case):
     def test_statistics_of_another_network_are_refused(self):
         done = run("quantize", self.folder / "plain.pt", "-a", self.statistics, "-o", self.folder / "x.h5", ranks=2)
         if not (self.folder / "plain.pt").exists():
-            other = result(self.compress("--seed", 5, output="other.h5"))
+            other = result(self.compress("--recipe", "paper", "--seed", 5, output="other.h5"))
             self.assertTrue(other)
             run("export", self.folder / "other.h5", "-o", self.folder / "plain.pt")
             done = run("quantize", self.folder / "plain.pt", "-a", self.statistics, "-o", self.folder / "x.h5", ranks=2)
