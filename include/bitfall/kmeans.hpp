@@ -10,6 +10,8 @@
 
 namespace bitfall {
 
+class Backend;
+
 struct KmeansParameters {
   std::int64_t k = 256;  ///< codewords; lowered to the number of distinct blocks when there are fewer
   std::int64_t iterations = 100;  ///< upper bound; stops earlier when no code moves (paper: 100)
@@ -18,6 +20,8 @@ struct KmeansParameters {
   int threads = 1;           ///< threads of this rank
   /// Greedy k-means++ (2 + ln k candidates a draw) when n * k is at most this, plain k-means++ above.
   std::int64_t greedy_limit = std::int64_t{1} << 24;
+  const Backend* backend =
+      nullptr;  ///< what E-steps and sums run on; nullptr: the CPU. Results don't depend on it.
 };
 
 /// What happened in one iteration.

@@ -9,6 +9,7 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "quantization/backend.hpp"
 #include "quantization/estep.hpp"
 #include "quantization/init.hpp"
 #include "quantization/kmeans_blocks.hpp"
@@ -89,7 +90,8 @@ KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whiteni
   Stopwatch watch;
   std::vector<float> codebook = initial_codebook(input, points, result.k, parameters, communicator);
   CodewordTable table(result.k, d);
-  Clusters clusters(input, points, communicator.max(points.largest_norm2), result.k, parameters.threads);
+  Clusters clusters(input, points, communicator.max(points.largest_norm2), result.k, parameters.threads,
+                    parameters.backend != nullptr ? *parameters.backend : cpu_backend());
   for (std::int64_t i = 0; i < parameters.iterations; ++i) {
     KmeansIteration iteration = e_step(input, codebook, table, clusters, communicator);
     if (iteration.moved > 0) {

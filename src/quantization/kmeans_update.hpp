@@ -1,11 +1,13 @@
 #pragma once
 /// This rank's codes, and the integer sums over the members of every cluster.
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/exact_sum.hpp"
+#include "quantization/backend.hpp"
 #include "quantization/estep.hpp"
 #include "quantization/kmeans_blocks.hpp"
 
@@ -16,13 +18,13 @@ struct AssignmentTotals {
   std::int64_t moved = 0;
 };
 
-/// The codes of the points of one rank. Sums are integers, so a point that changes its cluster is subtracted
-/// here and added there without an error that grows: an iteration touches only the points that move.
+/// The clusters of all ranks' points. The back end has this rank's points and forms the sums; what follows
+/// from the sums is done here.
 class Clusters {
  public:
   /// `largest_norm2` is that of all ranks' points.
   Clusters(const KmeansInput& input, const TiledBlocks& points, double largest_norm2, std::int64_t k,
-           int threads);
+           int threads, const Backend& backend = cpu_backend());
 
   /// E-step with the given codebook. Collective; one sum of k (d + 1) + 2 integers. Afterwards counts and
   /// means are those of all ranks' points, codes and errors of this rank's.
@@ -33,28 +35,15 @@ class Clusters {
   void release(std::int64_t block, std::int64_t code);
   /// The mean of the members, in the space of the blocks. The cluster must have members.
   void mean(std::int64_t code, std::span<float> out) const;
-  [[nodiscard]] std::span<const std::int32_t> codes() const { return codes_; }
-  [[nodiscard]] std::span<const float> errors() const { return errors_; }
+  [[nodiscard]] std::span<const std::int32_t> codes() const { return work_->codes(); }
+  [[nodiscard]] std::span<const float> errors() const { return work_->errors(); }
 
  private:
-  struct Worker {
-    std::vector<std::int64_t> sums;  ///< k rows of d coordinates and a count, over this worker's points
-    std::int64_t objective = 0;
-    std::int64_t moved = 0;
-  };
-  void assign_share(const CodewordTable& table, const FixedPoint& error_scale, Communicator::Range groups,
-                    Worker& worker);
-  void move(std::int64_t point, std::int32_t to, Worker& worker);
-
   const KmeansInput& input_;
-  const TiledBlocks& points_;
   double largest_norm2_;
-  std::int64_t k_;
   FixedPoint coordinate_scale_;
-  std::vector<Worker> workers_;
-  std::vector<std::int64_t> totals_;  ///< over all ranks: as Worker::sums, then objective and moved
-  std::vector<std::int32_t> codes_;   ///< -1 before the first E-step
-  std::vector<float> errors_;
+  std::unique_ptr<ClusterWork> work_;
+  std::vector<std::int64_t> totals_;  ///< as ClusterWork::assign gives them
 };
 
 /// The codes and errors of one rank's share of the blocks: those from `first` on.
