@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
-#   ./run.sh build | demo | test | lint | python-torch | help
+#   ./run.sh build | demo | test | test-gpu | lint | python-torch | help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 build=build/release
@@ -9,13 +9,15 @@ venv=build/venv
 apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libturbojpeg0-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
-# Of the tests alone: a Slurm of this one machine.
-test_packages=(slurm-wlm munge)
+# Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device.
+test_packages=(slurm-wlm munge libboost-context-dev)
 torch_wheel=torch==2.11.0
 # What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
 runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 # What `import torch` needs beside a CUDA 13 toolkit.
 import_wheels=(nvidia-cufile==1.15.1.6 nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5)
+# What reads the compiled kernels in the tests.
+kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
@@ -85,14 +87,29 @@ do_build() {
 
 do_test() {
   install_packages "${apt_packages[@]}" "${test_packages[@]}"
+  setup
+  if has_cuda_toolkit; then once kernel-tools pip_install --no-deps "${kernel_wheels[@]}"; fi
   do_build ON
   once python install_python
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
 }
 
+# The tests that need a GPU, from what is on the machine: nothing is installed, no registry is asked.
+do_test_gpu() {
+  local python=$venv/bin/python
+  [ -x "$python" ] || python=$(command -v python3) || die "no Python 3 was found"
+  torch_root=${BITFALL_TORCH_ROOT:-$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')} \
+    || die "no torch for $python; BITFALL_TORCH_ROOT=.../site-packages/torch names another one"
+  mkdir -p build
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DBITFALL_CUDA=ON -DBITFALL_TESTS=ON -DBITFALL_TORCH_ROOT="$torch_root" \
+    -DBITFALL_TEST_PYTHON="$python" >build/configure.log 2>&1 || { cat build/configure.log >&2; die "configuring failed; docs/development.md lists what is needed"; }
+  cmake --build "$build" -j "$(nproc)" --target bitfall test_gpu_kernels require_gpu kernel_times
+  ctest --test-dir "$build" -L gpu --output-on-failure -V
+}
+
 do_lint() {
   install_packages clang-format clang-tidy shellcheck
-  git ls-files '*.cpp' '*.hpp' | xargs clang-format --dry-run -Werror
+  git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
   shellcheck -x run.sh .ci/run slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   setup
   # A configuration of its own: clang can't read GCC's precompiled headers.
@@ -115,6 +132,7 @@ do_tidy() {
 case "${1:-help}" in
   build) do_build "${2:-OFF}" ;;
   test) do_test ;;
+  test-gpu) do_test_gpu ;;
   lint) do_lint ;;
   tidy) do_tidy "$2" ;;
   demo) do_build; once python install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;

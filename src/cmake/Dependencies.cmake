@@ -6,7 +6,7 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 # The flag, not OpenMP::OpenMP_CXX: that target names GCC's libgomp.so by its path, and CMake then warns that LibTorch's
 # libgomp.so.1 hides it at run time. It shall: both have one SONAME, and a process must have one OpenMP run-time.
 add_library(bitfall_openmp INTERFACE IMPORTED)
-target_compile_options(bitfall_openmp INTERFACE ${OpenMP_CXX_FLAGS})
+target_compile_options(bitfall_openmp INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)  # not for nvcc
 target_link_options(bitfall_openmp INTERFACE ${OpenMP_CXX_FLAGS})
 find_package(PkgConfig REQUIRED)
 set(HDF5_PREFER_PARALLEL TRUE)

@@ -8,7 +8,9 @@ endif()
 # a*b+c stays as it is written: no contraction, or bits would depend on the compiler's mood.
 list(APPEND own_options -ffp-contract=off)
 # Ours alone: who links an installed bitfall chooses options for himself.
-target_compile_options(bitfall_options INTERFACE "$<BUILD_INTERFACE:${own_options}>")
+# nvcc's own code does not pass all of these, so they are for C++ alone.
+target_compile_options(bitfall_options INTERFACE
+  "$<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:C,CXX>:${own_options}>>")
 target_compile_features(bitfall_options INTERFACE cxx_std_20)
 if(BITFALL_SANITIZE)
   target_compile_options(bitfall_options INTERFACE -fsanitize=${BITFALL_SANITIZE} -fno-omit-frame-pointer)

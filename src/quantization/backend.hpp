@@ -2,6 +2,7 @@
 /// Where the CPU and the GPU meet: the work on all blocks of a layer. What decides (scales, means, refills)
 /// is done once, on the host, for both, and both give the same bits.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,17 @@ class ClusterWork {
   [[nodiscard]] virtual std::span<const float> errors() = 0;
 };
 
+/// The points of several positions of one rank, as many of each. Every position has a whitened codebook of
+/// its own.
+class PositionWork {
+ public:
+  virtual ~PositionWork() = default;
+  /// The codes and errors of point r of position i, at [i * rows + r]. `set_table(i, table)` fills the table
+  /// of position i; several threads call it. Not collective.
+  virtual void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
+                      std::span<std::int32_t> codes, std::span<float> errors) = 0;
+};
+
 /// What a rank computes on. `input` and `points` given to it outlive what it returns.
 class Backend {
  public:
@@ -38,6 +50,8 @@ class Backend {
                                                            const TiledBlocks& points,
                                                            const FixedPoint& coordinate_scale, std::int64_t k,
                                                            int threads) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<PositionWork> place_positions(std::span<const TiledBlocks> positions,
+                                                                      std::int64_t k, int threads) const = 0;
 };
 
 /// SIMD on this rank's threads: the twin of every other back end.

@@ -105,6 +105,35 @@ class CpuClusterWork final : public ClusterWork {
   std::vector<float> errors_;
 };
 
+class CpuPositionWork final : public PositionWork {
+ public:
+  CpuPositionWork(std::span<const TiledBlocks> positions, std::int64_t k, int threads)
+      : positions_(positions),
+        tables_(static_cast<std::size_t>(threads),
+                CodewordTable(k, positions.empty() ? 1 : positions.front().d)) {}
+
+  void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
+              std::span<std::int32_t> codes, std::span<float> errors) override {
+    parallel_for_workers(static_cast<std::int64_t>(positions_.size()), static_cast<int>(tables_.size()),
+                         [&](std::int64_t i, int worker) {
+                           CodewordTable& table = tables_[static_cast<std::size_t>(worker)];
+                           set_table(i, table);
+                           const TiledBlocks& points = positions_[static_cast<std::size_t>(i)];
+                           const auto padded = static_cast<std::size_t>(points.groups() * group_points);
+                           std::vector<std::int32_t> own_codes(padded);
+                           std::vector<float> own_errors(padded);
+                           assign_groups(points.tiles.data(), points.groups(), table, own_codes.data(),
+                                         own_errors.data());
+                           std::copy_n(own_codes.begin(), points.count, codes.begin() + i * points.count);
+                           std::copy_n(own_errors.begin(), points.count, errors.begin() + i * points.count);
+                         });
+  }
+
+ private:
+  std::span<const TiledBlocks> positions_;
+  std::vector<CodewordTable> tables_;  ///< one for each thread
+};
+
 class CpuBackend final : public Backend {
  public:
   [[nodiscard]] std::string name() const override { return "cpu"; }
@@ -112,6 +141,10 @@ class CpuBackend final : public Backend {
                                                    const FixedPoint& coordinate_scale, std::int64_t k,
                                                    int threads) const override {
     return std::make_unique<CpuClusterWork>(input, points, coordinate_scale, k, threads);
+  }
+  [[nodiscard]] std::unique_ptr<PositionWork> place_positions(std::span<const TiledBlocks> positions,
+                                                              std::int64_t k, int threads) const override {
+    return std::make_unique<CpuPositionWork>(positions, k, threads);
   }
 };
 

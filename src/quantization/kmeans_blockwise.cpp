@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/exact_sum.hpp"
 #include "parallel/threads.hpp"
+#include "quantization/backend.hpp"
 #include "quantization/blockwise_update.hpp"
 #include "quantization/estep.hpp"
 #include "quantization/kmeans_update.hpp"
@@ -27,25 +29,32 @@ class BlockwiseClusters {
         threads_(useful_threads(static_cast<std::int64_t>(blocks.values.size()) * k, problem.threads)),
         communicator_(problem.communicator),
         share_(communicator_.share(blocks.positions())),
-        scale_(measure_blocks(blocks.values, blocks.d)),
-        tables_(static_cast<std::size_t>(threads_), CodewordTable(k, blocks.d)) {
+        scale_(measure_blocks(blocks.values, blocks.d)) {
     const auto count = static_cast<std::size_t>(share_.size() * blocks.rows);
     codes_.assign(count, -1);
     errors_.assign(count, 0.0f);
+    new_codes_.resize(count);
     objectives_.assign(static_cast<std::size_t>(share_.size()), 0.0);
     points_.resize(static_cast<std::size_t>(share_.size()));
     parallel_for(share_.size(), threads_, [&](std::int64_t i) {
       points_[static_cast<std::size_t>(i)] =
           tile_blocks(input(share_.first + i), (share_.first + i) * blocks.rows, blocks.rows, 1);
     });
+    work_ = problem.backend.place_positions(points_, k, threads_);
   }
 
   /// E-step: the nearest codeword of each block under its position's metric. Errors are weighed ones.
   KmeansIteration assign(std::span<const float> codebook) {
+    work_->assign(
+        [&](std::int64_t i, CodewordTable& table) {
+          std::vector<float> whitened(codebook.size());
+          input(share_.first + i).whiten(codebook, whitened);
+          table.set(whitened);
+        },
+        new_codes_, errors_);
     std::vector<std::int64_t> moved(static_cast<std::size_t>(threads_), 0);
     parallel_for_workers(share_.size(), threads_, [&](std::int64_t i, int worker) {
-      moved[static_cast<std::size_t>(worker)] +=
-          assign_position(i, codebook, tables_[static_cast<std::size_t>(worker)]);
+      moved[static_cast<std::size_t>(worker)] += weigh_position(i);
     });
     KmeansIteration iteration;
     for (const std::int64_t count : moved) iteration.moved += count;
@@ -101,26 +110,19 @@ class BlockwiseClusters {
     return {blocks_.values, blocks_.d, metrics_.whitening(position), scale_};
   }
 
-  std::int64_t assign_position(std::int64_t i, std::span<const float> codebook, CodewordTable& table) {
-    const TiledBlocks& points = points_[static_cast<std::size_t>(i)];
-    std::vector<float> whitened(codebook.size());
-    input(share_.first + i).whiten(codebook, whitened);
-    table.set(whitened);
-    const auto padded = static_cast<std::size_t>(points.groups() * group_points);
-    std::vector<std::int32_t> codes(padded);
-    std::vector<float> errors(padded);
-    assign_groups(points.tiles.data(), points.groups(), table, codes.data(), errors.data());
+  /// Weighs the errors of a position and takes its new codes. Returns how many have changed.
+  std::int64_t weigh_position(std::int64_t i) {
     const double weight = metrics_.weight(share_.first + i);
     std::int64_t moved = 0;
     double objective = 0;
     const auto first = static_cast<std::size_t>(i * blocks_.rows);
     for (std::size_t r = 0; r < static_cast<std::size_t>(blocks_.rows); ++r) {
-      const double error =
-          weight * row_weight_unit * static_cast<double>(row_weights_[r]) * static_cast<double>(errors[r]);
+      const double error = weight * row_weight_unit * static_cast<double>(row_weights_[r]) *
+                           static_cast<double>(errors_[first + r]);
       objective += error;
       errors_[first + r] = static_cast<float>(error);
-      if (codes[r] != codes_[first + r]) ++moved;
-      codes_[first + r] = codes[r];
+      if (new_codes_[first + r] != codes_[first + r]) ++moved;
+      codes_[first + r] = new_codes_[first + r];
     }
     objectives_[static_cast<std::size_t>(i)] = objective;
     return moved;
@@ -134,9 +136,9 @@ class BlockwiseClusters {
   const Communicator& communicator_;
   Communicator::Range share_;
   BlockScale scale_;
-  std::vector<CodewordTable> tables_;  ///< one for each thread
-  std::vector<TiledBlocks> points_;    ///< by local position
-  std::vector<std::int32_t> codes_;    ///< local position outermost
+  std::vector<TiledBlocks> points_;  ///< by local position
+  std::unique_ptr<PositionWork> work_;
+  std::vector<std::int32_t> codes_, new_codes_;  ///< local position outermost
   std::vector<float> errors_;
   std::vector<double> objectives_;  ///< by local position
 };

@@ -5,6 +5,7 @@
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/quantizer.hpp"
+#include "quantization/backend.hpp"
 
 namespace bitfall {
 
@@ -15,6 +16,7 @@ struct Problem {
   std::vector<std::int64_t> row_weights;
   int threads = 1;
   const Communicator& communicator;
+  const Backend& backend = cpu_backend();  ///< what E-steps run on
 };
 constexpr double row_weight_unit = 0x1p-20;
 /// `weights` scaled to mean 1; empty ones are all 1.

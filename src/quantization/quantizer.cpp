@@ -139,7 +139,8 @@ QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const
             whitened_energy(weight.values, whitening)};
   }
   const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
-                        parameters.kmeans.threads, communicator};
+                        parameters.kmeans.threads, communicator,
+                        parameters.kmeans.backend != nullptr ? *parameters.kmeans.backend : cpu_backend()};
   return metric == Metric::blockwise ? quantize_blockwise(problem, moments, parameters)
                                      : quantize_fully(problem, moments, parameters);
 }

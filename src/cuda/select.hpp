@@ -1,0 +1,30 @@
+#pragma once
+/// The one place that chooses what a job computes on.
+#include <memory>
+#include <string>
+
+#include "bitfall/communicator.hpp"
+#include "parallel/local_rank.hpp"
+#include "quantization/backend.hpp"
+
+namespace bitfall {
+
+enum class DeviceChoice { automatic, cpu, cuda };
+/// Throws UsageError that lists the known names.
+[[nodiscard]] DeviceChoice device_choice_from_string(const std::string& name);
+
+/// What was chosen. Move-only; lives as long as the job.
+class ComputeDevice {
+ public:
+  virtual ~ComputeDevice() = default;
+  [[nodiscard]] virtual const Backend& backend() const = 0;
+  /// For people: "cpu" and, of `auto`, why no device; or "cuda, a device for each of 4 ranks".
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+/// Collective; every rank gets the same kind. `cuda` throws ClusterError on all ranks, with the reason, where
+/// a rank has no device of its own; `automatic` takes the CPU there.
+[[nodiscard]] std::unique_ptr<ComputeDevice> choose_device(DeviceChoice choice,
+                                                           const Communicator& communicator);
+
+}  // namespace bitfall
