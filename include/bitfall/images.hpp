@@ -21,6 +21,8 @@ struct Image {
 /// orientation is ignored). `name` is used in errors. Throws DataError for anything that is truncated or no
 /// JPEG.
 [[nodiscard]] Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name);
+/// The same into `image`, whose memory is used again.
+void decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, Image& image);
 /// Quality 1..100; 4:2:0 chroma as Pillow's default.
 [[nodiscard]] std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
 

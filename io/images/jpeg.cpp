@@ -90,11 +90,19 @@ Header read_header(tjhandle handle, std::span<const std::uint8_t> bytes, const s
 }  // namespace
 
 Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name) {
+  Image image;
+  decode_jpeg(bytes, name, image);
+  return image;
+}
+
+void decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, Image& image) {
   const Handle handle = make_decompressor();
   const Header header = read_header(handle.get(), bytes, name);
   const bool is_cmyk = header.colour_space == TJCS_CMYK || header.colour_space == TJCS_YCCK;
   const std::int64_t pixels = static_cast<std::int64_t>(header.width) * header.height;
-  Image image{header.width, header.height, std::vector<std::uint8_t>(static_cast<std::size_t>(pixels) * 3)};
+  image.width = header.width;
+  image.height = header.height;
+  image.pixels.resize(static_cast<std::size_t>(pixels) * 3);
   std::vector<std::uint8_t> cmyk(is_cmyk ? static_cast<std::size_t>(pixels) * 4 : 0);
 
   const int status = tjDecompress2(
@@ -103,7 +111,6 @@ Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name) 
   if (status != 0 && !is_harmless_warning(handle.get(), bytes))
     throw_bad_jpeg(name, tjGetErrorStr2(handle.get()));
   if (is_cmyk) inverted_cmyk_to_rgb(cmyk, image.pixels);
-  return image;
 }
 
 std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality) {

@@ -102,20 +102,32 @@ std::uint8_t luma(const std::uint8_t* rgb) {
 }
 
 /// ToTensor + Normalize. Exact: /255 and the normalisation are single-precision operations, in torchvision's
-/// order.
-void normalise(const Image& cut, const Preprocessing& preprocessing, std::span<float> out) {
+/// order. The crop begins at (left, top) of the image.
+void normalise(const Image& image, std::int64_t left, std::int64_t top, const Preprocessing& preprocessing,
+               std::span<float> out) {
   const std::int64_t crop = preprocessing.crop;
   const std::int64_t pixels = crop * crop;
   BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
                  "size of an input");
-  for (std::int64_t c = 0; c < preprocessing.channels; ++c) {
-    const auto channel = static_cast<std::size_t>(c);
-    float table[256];
-    for (int v = 0; v < 256; ++v)
-      table[v] = (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
-    for (std::int64_t i = 0; i < pixels; ++i) {
-      const std::uint8_t* rgb = cut.pixels.data() + 3 * i;
-      out[static_cast<std::size_t>(c * pixels + i)] = table[preprocessing.channels == 1 ? luma(rgb) : rgb[c]];
+  // A byte has 256 values: the arithmetic is done for each of them, not for each pixel.
+  std::array<std::array<float, 256>, 3> tables;
+  for (std::size_t channel = 0; channel < static_cast<std::size_t>(preprocessing.channels); ++channel)
+    for (std::size_t v = 0; v < 256; ++v)
+      tables[channel][v] =
+          (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
+  for (std::int64_t y = 0; y < crop; ++y) {
+    const std::uint8_t* rgb = image.pixels.data() + 3 * ((top + y) * image.width + left);
+    float* red = out.data() + y * crop;
+    if (preprocessing.channels == 1) {
+      for (std::int64_t x = 0; x < crop; ++x, rgb += 3) red[x] = tables[0][luma(rgb)];
+      continue;
+    }
+    float* green = red + pixels;
+    float* blue = green + pixels;
+    for (std::int64_t x = 0; x < crop; ++x, rgb += 3) {
+      red[x] = tables[0][rgb[0]];
+      green[x] = tables[1][rgb[1]];
+      blue[x] = tables[2][rgb[2]];
     }
   }
 }
@@ -137,14 +149,15 @@ void preprocess(const Image& image, const Preprocessing& preprocessing, std::spa
                     "; choose another --preprocess");
   }
   const std::int64_t left = crop_offset(width, crop), top = crop_offset(height, crop);
+  if (width == image.width && height == image.height) return normalise(image, left, top, preprocessing, out);
   const Image cut = resize_bilinear_window(image, width, height, Window{left, top, left + crop, top + crop});
-  normalise(cut, preprocessing, out);
+  normalise(cut, 0, 0, preprocessing, out);
 }
 
 void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
                 std::int64_t index, std::span<float> out) {
   if (augmentation.kind == AugmentationKind::none) return preprocess(image, preprocessing, out);
-  normalise(augment(image, preprocessing, augmentation, index), preprocessing, out);
+  normalise(augment(image, preprocessing, augmentation, index), 0, 0, preprocessing, out);
 }
 
 }  // namespace bitfall

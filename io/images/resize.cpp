@@ -7,14 +7,11 @@
 #include <utility>
 
 #include "bitfall/errors.hpp"
+#include "resize_kernels.hpp"
 
 namespace bitfall {
 
 namespace {
-
-/// Pillow: 32 bits less 8 for the pixel, less 2 so that a sum of rounded weights can't overflow.
-constexpr int kPrecisionBits = 32 - 8 - 2;
-constexpr std::int32_t kHalf = 1 << (kPrecisionBits - 1);
 
 /// Which input pixels make output pixel i of one axis, and with what fixed-point weights.
 struct Taps {
@@ -55,16 +52,12 @@ Taps make_taps(std::int64_t in, std::int64_t out, std::int64_t begin, std::int64
     std::int32_t* weights = taps.weights.data() + (i - begin) * taps.most;
     for (std::int64_t t = 0; t < last - first; ++t) {
       const double weight = sum != 0.0 ? exact[static_cast<std::size_t>(t)] / sum : 0.0;
-      weights[t] = static_cast<std::int32_t>(0.5 + weight * (1 << kPrecisionBits));
+      weights[t] = static_cast<std::int32_t>(0.5 + weight * (1 << resize_precision_bits));
     }
     taps.first.push_back(first);
     taps.count.push_back(last - first);
   }
   return taps;
-}
-
-std::uint8_t to_byte(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
 /// out[y][x] = (half + sum_t weight[x][t] * in[y][first[x] + t]) >> 22, rows [top, bottom) of the input.
@@ -73,23 +66,12 @@ Image shrink_rows(const Image& image, const Taps& taps, std::int64_t top, std::i
   const auto width = static_cast<std::int64_t>(taps.first.size());
   Image out{width, bottom - top, {}};
   out.pixels.resize(static_cast<std::size_t>(out.width * out.height * 3));
-  std::uint8_t* to = out.pixels.data();
+  const std::int64_t stride = image.width * 3;
   for (std::int64_t y = top; y < bottom; ++y) {
-    const std::uint8_t* row = image.pixels.data() + y * image.width * 3;
-    for (std::int64_t x = 0; x < width; ++x, to += 3) {
-      const std::int32_t* weights = taps.of(x);
-      const std::uint8_t* from = row + taps.first[static_cast<std::size_t>(x)] * 3;
-      const std::int64_t count = taps.count[static_cast<std::size_t>(x)];
-      std::int32_t red = kHalf, green = kHalf, blue = kHalf;
-      for (std::int64_t t = 0; t < count; ++t, from += 3) {
-        red += weights[t] * from[0];
-        green += weights[t] * from[1];
-        blue += weights[t] * from[2];
-      }
-      to[0] = to_byte(red);
-      to[1] = to_byte(green);
-      to[2] = to_byte(blue);
-    }
+    const std::span<const std::uint8_t> row(image.pixels.data() + y * stride,
+                                            static_cast<std::size_t>(stride));
+    resample_row(row, taps.first, taps.count, taps.weights.data(), taps.most,
+                 out.pixels.data() + (y - top) * width * 3);
   }
   return out;
 }
@@ -101,18 +83,10 @@ Image shrink_columns(const Image& image, const Taps& taps, std::int64_t top) {
   const std::int64_t stride = image.width * 3;
   Image out{image.width, height, {}};
   out.pixels.resize(static_cast<std::size_t>(stride * height));
-  std::vector<std::int32_t> sums(static_cast<std::size_t>(stride));
   for (std::int64_t y = 0; y < height; ++y) {
-    std::fill(sums.begin(), sums.end(), kHalf);
-    for (std::int64_t t = 0; t < taps.count[static_cast<std::size_t>(y)]; ++t) {
-      const std::int32_t weight = taps.of(y)[t];
-      const std::uint8_t* row =
-          image.pixels.data() + (taps.first[static_cast<std::size_t>(y)] - top + t) * stride;
-      std::int32_t* sum = sums.data();
-      for (std::int64_t i = 0; i < stride; ++i) sum[i] += weight * row[i];
-    }
-    std::uint8_t* to = out.pixels.data() + y * stride;
-    for (std::int64_t i = 0; i < stride; ++i) to[i] = to_byte(sums[static_cast<std::size_t>(i)]);
+    const auto i = static_cast<std::size_t>(y);
+    blend_rows(image.pixels.data() + (taps.first[i] - top) * stride, stride,
+               {taps.of(y), static_cast<std::size_t>(taps.count[i])}, stride, out.pixels.data() + y * stride);
   }
   return out;
 }

@@ -54,7 +54,9 @@ class Backend {
                                                                       std::int64_t k, int threads) const = 0;
 };
 
-/// SIMD on this rank's threads: the twin of every other back end.
+/// SIMD on this rank's threads. Leaves out what filters, bounds and boxes prove needless (assigner.hpp).
 [[nodiscard]] const Backend& cpu_backend();
+/// The same without leaving anything out: the twin of every other back end.
+[[nodiscard]] const Backend& plain_cpu_backend();
 
 }  // namespace bitfall

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -7,6 +9,7 @@
 #include <vector>
 
 #include "parallel/threads.hpp"
+#include "quantization/assigner.hpp"
 #include "quantization/backend.hpp"
 
 namespace bitfall {
@@ -15,29 +18,49 @@ namespace {
 /// Groups whose new codes are looked at while they are still in the first-level cache.
 constexpr std::int64_t chunk_groups = 16;
 
+/// Sum of scale.to_integer(x) over values whose scale was made for a sum of `addends` such values.
+std::int64_t integer_sum(std::span<const float> values, const FixedPoint& scale, std::int64_t addends) {
+  if (addends < std::int64_t{1} << 12) {
+    std::int64_t sum = 0;
+    for (const float value : values) sum += scale.to_integer(static_cast<double>(value));
+    return sum;
+  }
+  // |x 2^s| <= 2^62 / addends <= 2^50, so x 2^s + 1.5 * 2^52 has round-half-even(x 2^s) in its low bits. A
+  // loop that compilers turn into vectors, unlike one with llrint.
+  const double factor = std::ldexp(1.0, scale.exponent());
+  constexpr double offset = 0x1.8p52;
+  std::uint64_t sum = 0;
+  for (const float value : values)
+    sum += std::bit_cast<std::uint64_t>(static_cast<double>(value) * factor + offset);
+  // Every addend carried the offset's bits; the sum modulo 2^64 loses nothing.
+  return static_cast<std::int64_t>(sum - values.size() * std::bit_cast<std::uint64_t>(offset));
+}
+
 /// Sums are integers, so a point that changes its cluster is subtracted here and added there without an error
 /// that grows: an iteration touches only the points that move.
 class CpuClusterWork final : public ClusterWork {
  public:
   CpuClusterWork(const KmeansInput& input, const TiledBlocks& points, const FixedPoint& coordinate_scale,
-                 std::int64_t k, int threads)
+                 std::int64_t k, int threads, bool accelerate)
       : input_(input),
-        points_(points),
         coordinate_scale_(coordinate_scale),
         workers_(static_cast<std::size_t>(useful_threads(points.count * k * input.d, threads))),
-        codes_(static_cast<std::size_t>(points.count), -1),
-        errors_(static_cast<std::size_t>(points.count), 0.0f) {
+        assigner_(points, k, static_cast<int>(workers_.size()), accelerate),
+        codes_(static_cast<std::size_t>(points.groups() * group_points), 0),
+        errors_(codes_.size(), 0.0f) {
     for (Worker& worker : workers_) worker.sums.assign(static_cast<std::size_t>(k * (input.d + 1)), 0);
   }
 
   void assign(const CodewordTable& table, const FixedPoint& error_scale, std::span<std::int64_t> totals,
               const Communicator& communicator) override {
     const auto threads = static_cast<int>(workers_.size());
+    assigner_.prepare(table);
     parallel_for(threads, threads, [&](std::int64_t thread) {
-      assign_share(table, error_scale,
-                   Communicator::share(points_.groups(), static_cast<int>(thread), threads),
-                   workers_[static_cast<std::size_t>(thread)]);
+      const int index = static_cast<int>(thread);
+      assign_share(table, error_scale, Communicator::share(assigner_.points().groups(), index, threads),
+                   index);
     });
+    is_first_ = false;
     std::fill(totals.begin(), totals.end(), 0);
     for (const Worker& worker : workers_) {
       for (std::size_t i = 0; i < worker.sums.size(); ++i) totals[i] += worker.sums[i];
@@ -47,8 +70,8 @@ class CpuClusterWork final : public ClusterWork {
     communicator.sum(totals);
   }
 
-  std::span<const std::int32_t> codes() override { return codes_; }
-  std::span<const float> errors() override { return errors_; }
+  std::span<const std::int32_t> codes() override { return in_given_order(codes_, given_codes_); }
+  std::span<const float> errors() override { return in_given_order(errors_, given_errors_); }
 
  private:
   struct Worker {
@@ -58,34 +81,36 @@ class CpuClusterWork final : public ClusterWork {
   };
 
   void assign_share(const CodewordTable& table, const FixedPoint& error_scale, Communicator::Range groups,
-                    Worker& worker) {
-    constexpr auto capacity = static_cast<std::size_t>(chunk_groups * group_points);
-    std::vector<std::int32_t> codes(capacity);
-    std::vector<float> errors(capacity);
+                    int index) {
+    Worker& worker = workers_[static_cast<std::size_t>(index)];
+    std::vector<std::int32_t> before(static_cast<std::size_t>(chunk_groups * group_points));
     worker.objective = 0;
     worker.moved = 0;
     for (std::int64_t group = groups.first; group < groups.last; group += chunk_groups) {
-      assign_groups(points_.group(group), std::min(chunk_groups, groups.last - group), table, codes.data(),
-                    errors.data());
+      const std::int64_t count = std::min(chunk_groups, groups.last - group);
       const std::int64_t first = group * group_points;
-      const std::int64_t last =
-          std::min({first + chunk_groups * group_points, groups.last * group_points, points_.count});
-      for (std::int64_t point = first; point < last; ++point) {
-        const auto i = static_cast<std::size_t>(point - first);
-        worker.objective += error_scale.to_integer(static_cast<double>(errors[i]));
-        if (codes[i] != codes_[static_cast<std::size_t>(point)]) move(point, codes[i], worker);
+      std::int32_t* codes = codes_.data() + first;
+      float* errors = errors_.data() + first;
+      std::copy_n(codes, count * group_points, before.begin());
+      assigner_.assign(group, count, index, table, codes, errors);
+      const std::int64_t points = std::min(count * group_points, assigner_.points().count - first);
+      worker.objective +=
+          integer_sum({errors, static_cast<std::size_t>(points)}, error_scale, input_.count());
+      for (std::int64_t i = 0; i < points; ++i) {
+        const std::int32_t old = is_first_ ? -1 : before[static_cast<std::size_t>(i)];
+        if (codes[i] != old) move(first + i, old, codes[i], worker);
       }
-      if (last > first) std::copy_n(errors.begin(), last - first, errors_.begin() + first);
+      std::fill(codes + points, codes + count * group_points, 0);  // padding stays in a cluster that exists
     }
   }
 
-  void move(std::int64_t point, std::int32_t to, Worker& worker) {
+  void move(std::int64_t point, std::int32_t from, std::int32_t to, Worker& worker) const {
     const auto d = static_cast<std::size_t>(input_.d);
-    const float* block = input_.blocks.data() + static_cast<std::size_t>(points_.first + point) * d;
-    std::int32_t& code = codes_[static_cast<std::size_t>(point)];
+    const std::int64_t place = assigner_.points().first + assigner_.given_place(point);
+    const float* block = input_.blocks.data() + static_cast<std::size_t>(place) * d;
     std::int64_t* gains = worker.sums.data() + static_cast<std::size_t>(to) * (d + 1);
     // The first E-step has no cluster to subtract from.
-    std::int64_t* loses = code < 0 ? nullptr : worker.sums.data() + static_cast<std::size_t>(code) * (d + 1);
+    std::int64_t* loses = from < 0 ? nullptr : worker.sums.data() + static_cast<std::size_t>(from) * (d + 1);
     for (std::size_t j = 0; j < d; ++j) {
       const std::int64_t value = coordinate_scale_.to_integer(static_cast<double>(block[j]));
       gains[j] += value;
@@ -93,16 +118,30 @@ class CpuClusterWork final : public ClusterWork {
     }
     gains[d] += 1;
     if (loses) loses[d] -= 1;
-    code = to;
     worker.moved += 1;
   }
 
+  template <class T>
+  [[nodiscard]] std::span<const T> in_given_order(const std::vector<T>& values,
+                                                  std::vector<T>& ordered) const {
+    const auto count = static_cast<std::size_t>(assigner_.points().count);
+    if (!assigner_.reorders()) return std::span<const T>(values).first(count);
+    ordered.resize(count);
+    for (std::size_t i = 0; i < count; ++i)
+      ordered[static_cast<std::size_t>(assigner_.given_place(static_cast<std::int64_t>(i)))] = values[i];
+    return ordered;
+  }
+
   const KmeansInput& input_;
-  const TiledBlocks& points_;
   FixedPoint coordinate_scale_;
   std::vector<Worker> workers_;
-  std::vector<std::int32_t> codes_;  ///< -1 before the first E-step
+  Assigner assigner_;
+  bool is_first_ = true;             ///< no E-step has been done
+  std::vector<std::int32_t> codes_;  ///< of whole groups, in the order of the assigner
   std::vector<float> errors_;
+  std::vector<std::int32_t>
+      given_codes_;  ///< the same in the order of the points given, when that is another
+  std::vector<float> given_errors_;
 };
 
 class CpuPositionWork final : public PositionWork {
@@ -136,22 +175,31 @@ class CpuPositionWork final : public PositionWork {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(bool accelerate) : accelerate_(accelerate) {}
   [[nodiscard]] std::string name() const override { return "cpu"; }
   [[nodiscard]] std::unique_ptr<ClusterWork> place(const KmeansInput& input, const TiledBlocks& points,
                                                    const FixedPoint& coordinate_scale, std::int64_t k,
                                                    int threads) const override {
-    return std::make_unique<CpuClusterWork>(input, points, coordinate_scale, k, threads);
+    return std::make_unique<CpuClusterWork>(input, points, coordinate_scale, k, threads, accelerate_);
   }
   [[nodiscard]] std::unique_ptr<PositionWork> place_positions(std::span<const TiledBlocks> positions,
                                                               std::int64_t k, int threads) const override {
     return std::make_unique<CpuPositionWork>(positions, k, threads);
   }
+
+ private:
+  bool accelerate_;
 };
 
 }  // namespace
 
 const Backend& cpu_backend() {
-  static const CpuBackend backend;
+  static const CpuBackend backend(true);
+  return backend;
+}
+
+const Backend& plain_cpu_backend() {
+  static const CpuBackend backend(false);
   return backend;
 }
 

@@ -17,9 +17,6 @@ HWY_BEFORE_NAMESPACE();
 namespace bitfall {
 namespace HWY_NAMESPACE {
 
-using Indices = hn::RebindToSigned<Floats>;
-using IndexVector = hn::Vec<Indices>;
-
 /// Best score and its codeword for P vectors of points.
 template <int P>
 struct Best {

@@ -20,6 +20,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::CappedTag<float, 16>;
 using Vector = hn::Vec<Floats>;
+using Indices = hn::RebindToSigned<Floats>;
+using IndexVector = hn::Vec<Indices>;
 constexpr int lanes = static_cast<int>(hn::MaxLanes(Floats()));
 /// Vectors that cover one coordinate of a group of points.
 constexpr int group_vectors = static_cast<int>(group_points) / lanes;
@@ -52,6 +54,31 @@ HWY_INLINE Vector fused_subtract(Vector a, Vector b, Vector c) {
 #else
   return fused_add(hn::Neg(a), b, c);
 #endif
+}
+
+/// sum + a.low * b.low + a.high * b.high, the low and high 16 bits of each lane being signed integers.
+HWY_INLINE IndexVector add_pair_products(IndexVector a, IndexVector b, IndexVector sum) {
+#if HWY_TARGET == HWY_AVX3_DL
+  return IndexVector{_mm512_dpwssd_epi32(sum.raw, a.raw, b.raw)};
+#elif HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  const hn::Repartition<std::int16_t, Indices> halves;
+  IndexVector unused = hn::Zero(Indices());  // these targets leave the second sum as it is
+  return hn::ReorderWidenMulAccumulate(Indices(), hn::BitCast(halves, a), hn::BitCast(halves, b), sum,
+                                       unused);
+#else
+  const auto low = [](IndexVector x) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(x)); };
+  const IndexVector products =
+      hn::Add(hn::Mul(low(a), low(b)), hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b)));
+  return hn::Add(sum, products);
+#endif
+}
+
+/// Bit i is set when lane i of the mask is.
+template <class Mask>
+HWY_INLINE unsigned lane_bits(Mask mask) {
+  std::uint8_t bytes[8] = {};
+  hn::StoreMaskBits(Floats(), mask, bytes);
+  return bytes[0] | static_cast<unsigned>(bytes[1]) << 8;
 }
 
 }  // namespace HWY_NAMESPACE

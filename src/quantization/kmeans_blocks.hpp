@@ -79,6 +79,13 @@ struct TiledBlocks {
 [[nodiscard]] TiledBlocks tile_blocks(const KmeansInput& input, std::int64_t first, std::int64_t count,
                                       int threads);
 
+/// Copies point `from` of groups in this layout to place `to` of other groups.
+inline void copy_point(const float* points, std::int64_t from, std::int64_t d, float* out, std::int64_t to) {
+  const float* source = points + from / tile_points * d * tile_points + from % tile_points;
+  float* target = out + to / tile_points * d * tile_points + to % tile_points;
+  for (std::int64_t j = 0; j < d; ++j) target[j * tile_points] = source[j * tile_points];
+}
+
 /// Equality of blocks by their bytes, -0 and 0 being the same.
 class BlockIdentity {
  public:

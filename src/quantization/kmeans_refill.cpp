@@ -97,6 +97,7 @@ std::int64_t refill_empty_clusters(const KmeansInput& input, const TiledBlocks& 
   std::vector<std::int64_t> empty;
   for (std::int64_t code = 0; code < k; ++code)
     if (clusters.count(code) == 0) empty.push_back(code);
+  if (empty.empty()) return 0;
   const std::vector<Refill> refills =
       choose_refills({points.first, clusters.codes(), clusters.errors()},
                      BlockIdentity(input.blocks, input.d), k, empty, communicator);

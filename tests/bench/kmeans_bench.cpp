@@ -1,113 +1,165 @@
-// How fast one iteration of k-means is, as a fraction of the multiply-adds that the machine could do, and
-// what k-means++ costs beside 100 iterations. Usage: kmeans_bench [threads]
+// How long iterations of k-means take, and what share of the multiply-adds that the machine can do that is.
 //
-// An iteration does n*k*d fused multiply-adds (FMA); everything else (comparisons, errors, sums, the M-step)
-// is counted as time but not as work. The peak is measured by a loop that touches only registers.
+//   kmeans_bench [--iterations 25] [--repeats 3]                      a table of the shapes of real layers
+//   kmeans_bench --data FILE --n N --d D --k K [--iterations 25]      one JSON line; FILE holds N x D floats
+//                [--start FILE] [--plain]                             and START K x D
+//
+// An iteration is the whole of it: whitening the codebook, E-step, errors, moved points, refill, means. It
+// counts as n*k*d fused multiply-adds (FMA), also where bounds leave some out. The peak is measured by a loop
+// that touches only registers. Both in processor time of one thread. "plain" is the same without filter,
+// bounds and boxes.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "bench_time.hpp"
 #include "bitfall/kmeans.hpp"
 #include "fma_peak.hpp"
-#include "parallel/threads.hpp"
 #include "quantization/estep.hpp"
-#include "quantization/init.hpp"
+#include "quantization/kmeans_update.hpp"
 
 using namespace bitfall;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-template <class Work>
-double seconds(const Work& work) {
-  const auto begin = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
-/// FMA per second of all threads together; the median of nine runs.
-double peak(int threads) {
-  std::vector<double> rates;
-  for (int run = 0; run < 9; ++run) {
-    std::vector<double> work(static_cast<std::size_t>(threads));
-    const double time = seconds([&] {
-      parallel_for(threads, threads,
-                   [&](std::int64_t i) { work[static_cast<std::size_t>(i)] = bench::fma_in_registers(); });
-    });
-    double total = 0;
-    for (const double own : work) total += own;
-    rates.push_back(total / time);
-  }
-  return median(rates);
-}
-
-struct Shape {
-  std::int64_t n, d, k;
+struct Problem {
+  std::int64_t n = 0, d = 0, k = 0;
+  std::vector<float> values, start;
 };
 
-void measure(const Shape& shape, int threads, double peak_rate) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal(0.0f, 0.05f);
-  std::vector<float> values(static_cast<std::size_t>(shape.n * shape.d));
-  for (float& value : values) value = normal(random);
-  const Whitening identity = Whitening::identity(shape.d);
-  KmeansParameters parameters;
-  parameters.k = shape.k;
-  parameters.iterations = 100;
-  parameters.threads = threads;
-  const KmeansResult result = kmeans(values, shape.d, identity, parameters, Communicator::self());
-  std::vector<double> iterations;
-  double all = 0;
-  for (std::size_t i = 0; i < result.iterations.size(); ++i) {
-    if (i > 0) all += result.iterations[i].seconds;  // the first includes k-means++
-    if (i > 1) iterations.push_back(result.iterations[i].seconds);
-  }
-  const double iteration = median(iterations);
-  const double hundred = all / static_cast<double>(result.iterations.size() - 1) * 100;
+struct Run {
+  std::vector<double> seconds;  ///< of each iteration
+  double objective = 0;
+};
 
-  const KmeansInput input{values, shape.d, identity, measure_blocks(values, shape.d)};
-  const TiledBlocks tiled = tile_blocks(input, 0, shape.n, threads);
-  const auto init = [&](int candidates) {
-    const InitParameters chosen{shape.k, 0, 0, candidates, threads};
-    return seconds([&] { (void)choose_initial_blocks(input, tiled, chosen, Communicator::self()); });
-  };
-  const double plain = init(1), greedy = init(greedy_candidates(shape.k));
-  const double rate = static_cast<double>(shape.n * shape.d * shape.k) / iteration;
-  std::printf("%8lld %4lld %6lld %10.2f %10.1f %7.0f %% %10.2f %12.0f %% %12.0f %%\n",
-              static_cast<long long>(shape.n), static_cast<long long>(shape.d),
-              static_cast<long long>(shape.k), iteration * 1e3, rate / 1e9, 100 * rate / peak_rate, hundred,
-              100 * plain / hundred, 100 * greedy / hundred);
+double peak_rate() {
+  const double begin = bench::processor_seconds();
+  const double work = bench::fma_in_registers();
+  return work / (bench::processor_seconds() - begin);
+}
+
+/// The loop of kmeans(), from a given codebook.
+Run lloyd(const Problem& problem, std::int64_t iterations, bool accelerate) {
+  const Whitening identity = Whitening::identity(problem.d);
+  const KmeansInput input{problem.values, problem.d, identity, measure_blocks(problem.values, problem.d)};
+  const TiledBlocks points = tile_blocks(input, 0, problem.n, 1);
+  std::vector<float> codebook = problem.start, whitened(codebook.size());
+  CodewordTable table(problem.k, problem.d);
+  Run run;
+  double begin = bench::processor_seconds();
+  Clusters clusters(input, points, points.largest_norm2, problem.k, 1,
+                    accelerate ? cpu_backend() : plain_cpu_backend());
+  for (std::int64_t i = 0; i < iterations; ++i) {
+    input.whiten(codebook, whitened);
+    table.set(whitened);
+    run.objective = clusters.assign(table, Communicator::self()).objective;
+    refill_empty_clusters(input, points, clusters, codebook, Communicator::self());
+    for (std::int64_t c = 0; c < problem.k; ++c)
+      if (clusters.count(c) > 0)
+        clusters.mean(c, std::span(codebook).subspan(static_cast<std::size_t>(c * problem.d),
+                                                     static_cast<std::size_t>(problem.d)));
+    const double end = bench::processor_seconds();
+    run.seconds.push_back(end - begin);  // the first includes the order of boxes
+    begin = end;
+  }
+  return run;
+}
+
+/// Weights of trained layers have heavier tails than a normal distribution: Student's t with 6 degrees of
+/// freedom.
+Problem random_problem(std::int64_t n, std::int64_t d, std::int64_t k) {
+  std::mt19937 random(1);
+  std::student_t_distribution<float> student(6);
+  Problem problem{n, d, k, std::vector<float>(static_cast<std::size_t>(n * d)), {}};
+  for (float& value : problem.values) value = 0.05f * student(random);
+  for (std::int64_t c = 0; c < k; ++c) {
+    const auto block = problem.values.begin() + c * (n / k) * d;
+    problem.start.insert(problem.start.end(), block, block + d);
+  }
+  return problem;
+}
+
+std::vector<float> read_floats(const std::string& path, std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(reinterpret_cast<char*>(values.data()), count * static_cast<std::int64_t>(sizeof(float)))) {
+    std::fprintf(stderr, "kmeans_bench: %s does not hold %lld floats\n", path.c_str(),
+                 static_cast<long long>(count));
+    std::exit(66);
+  }
+  return values;
+}
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (const double value : values) total += value;
+  return total;
+}
+
+void print_json(const Problem& problem, std::int64_t iterations, bool accelerate) {
+  const double peak = peak_rate();
+  const Run run = lloyd(problem, iterations, accelerate);
+  std::printf("{\"peak\": %.6g, \"objective\": %.9g, \"seconds\": [", peak, run.objective);
+  for (std::size_t i = 0; i < run.seconds.size(); ++i)
+    std::printf("%s%.6g", i == 0 ? "" : ", ", run.seconds[i]);
+  std::printf("]}\n");
+}
+
+void print_table(std::int64_t iterations, std::int64_t repeats) {
+  std::printf("%8s %4s %6s %12s %12s %10s %12s %12s\n", "n", "d", "k", "plain ms", "share of peak", "ours ms",
+              "share of peak", "plain / ours");
+  constexpr std::int64_t shapes[][3] = {{262144, 9, 256}, {131072, 18, 256}, {65536, 4, 256},
+                                        {262144, 8, 256}, {128000, 4, 2048}, {512000, 4, 1024}};
+  for (const auto& [n, d, k] : shapes) {
+    const Problem problem = random_problem(n, d, k);
+    std::vector<double> peaks, plain, ours;
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      peaks.push_back(peak_rate());
+      const Run first = lloyd(problem, iterations, false);
+      const Run second = lloyd(problem, iterations, true);
+      if (first.objective != second.objective) {
+        std::fprintf(stderr, "kmeans_bench: the accelerated path found another objective\n");
+        std::exit(70);
+      }
+      plain.push_back(sum(first.seconds) / static_cast<double>(iterations));
+      ours.push_back(sum(second.seconds) / static_cast<double>(iterations));
+    }
+    const double work = static_cast<double>(n * d * k), peak = bench::median(peaks);
+    const double a = bench::median(plain), b = bench::median(ours);
+    std::printf("%8lld %4lld %6lld %12.2f %12.2f %10.2f %12.2f %12.2f\n", static_cast<long long>(n),
+                static_cast<long long>(d), static_cast<long long>(k), a * 1e3, work / a / peak, b * 1e3,
+                work / b / peak, a / b);
+    std::fflush(stdout);
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
-  if (threads < 1) {
-    std::fprintf(stderr, "usage: kmeans_bench [threads]\n");
-    return 64;
+  std::map<std::string, std::string> options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    options[name] = name == "--plain" || i + 1 == argc ? "1" : argv[++i];
   }
-  const double peak_rate = peak(threads);
-  std::printf("%d threads, peak %.1f GFMA/s in registers\n", threads, peak_rate / 1e9);
-  std::printf("%8s %4s %6s %10s %10s %9s %10s %14s %14s\n", "n", "d", "k", "ms/iter", "GFMA/s", "of peak",
-              "s/100 iter", "k-means++", "greedy");
-  for (const Shape& shape : {Shape{262144, 9, 256},
-                             {131072, 18, 256},
-                             {65536, 4, 256},
-                             {262144, 8, 256},
-                             {128000, 4, 2048},
-                             {512000, 4, 1024}})
-    measure(shape, threads, peak_rate);
+  const auto number = [&](const char* name, std::int64_t fallback) {
+    return options.contains(name) ? std::atoll(options[name].c_str()) : fallback;
+  };
+  const std::int64_t iterations = number("--iterations", 25);
+  if (!options.contains("--data")) {
+    print_table(iterations, number("--repeats", 3));
+    return 0;
+  }
+  Problem problem{number("--n", 0), number("--d", 0), number("--k", 0), {}, {}};
+  problem.values = read_floats(options["--data"], problem.n * problem.d);
+  problem.start = options.contains("--start") ? read_floats(options["--start"], problem.k * problem.d)
+                                              : random_problem(problem.n, problem.d, problem.k).start;
+  print_json(problem, iterations, !options.contains("--plain"));
   return 0;
 }
