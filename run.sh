@@ -9,8 +9,8 @@ venv=build/venv
 apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libturbojpeg0-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
-# Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device.
-test_packages=(slurm-wlm munge libboost-context-dev)
+# Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device, micro-benches.
+test_packages=(slurm-wlm munge libboost-context-dev libbenchmark-dev)
 torch_wheel=torch==2.11.0
 # What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
 runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)

@@ -25,7 +25,7 @@ class CodewordTable {
   std::int64_t padded_k = 0;
   std::int64_t d = 0;
   double largest_norm2 = 0;   ///< largest squared norm of a codeword
-  bool is_distance = true;    ///< h_c is |c|^2 / 2: scores order codewords by distance, and bounds may be used
+  bool is_distance = true;    ///< h_c is |c|^2 / 2, so that bounds may be used
   AlignedVector<float> rows;  ///< padded_k x (d + 1): h_c, c_0, ..., c_(d-1)
 };
 

@@ -1,0 +1,119 @@
+// The short bench of CI: ratios of two things measured turn by turn in one process, each with a bar. A check
+// fails when the ratio's median lies below its bar by more than the noise of this very run (the range of the
+// middle 80 % of its pairs), so that a busy machine widens what it allows and can't fail a good build.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "bench_time.hpp"
+#include "fma_peak.hpp"
+#include "quantization/box_order.hpp"
+#include "quantization/estep_bounds.hpp"
+#include "quantization/estep_filter.hpp"
+#include "random_layer.hpp"
+
+using namespace bitfall;
+
+namespace {
+
+constexpr int pairs = 15;
+
+template <class Work>
+double seconds(const Work& work) {
+  const double begin = bench::processor_seconds();
+  work();
+  return bench::processor_seconds() - begin;
+}
+
+/// Prints and returns whether the ratios are as good as the bar.
+bool check(const std::string& name, std::vector<double> ratios, double bar) {
+  std::sort(ratios.begin(), ratios.end());
+  const double middle = ratios[ratios.size() / 2];
+  const double noise = ratios[ratios.size() * 9 / 10] - ratios[ratios.size() / 10];
+  const bool good = middle + noise >= bar;
+  std::printf("%-72s %6.2f +- %.2f, bar %.2f%s\n", name.c_str(), middle, noise, bar,
+              good ? "" : "   TOO SLOW");
+  return good;
+}
+
+std::string shape_text(std::int64_t d, std::int64_t k) {
+  return "d " + std::to_string(d) + ", k " + std::to_string(k);
+}
+
+/// The plain E-step's multiply-adds beside those of a loop that touches only registers.
+bool check_share_of_peak(std::int64_t d, std::int64_t k, double bar) {
+  const bench::RandomLayer layer(32768, d, k);
+  std::vector<std::int32_t> codes(32768);
+  std::vector<float> errors(32768);
+  std::vector<double> ratios;
+  for (int i = 0; i < pairs; ++i) {
+    double work = 0;
+    const double peak = seconds([&] { work = bench::fma_in_registers(); });
+    const double own = seconds([&] {
+      assign_groups(layer.points.tiles.data(), layer.points.groups(), layer.table, codes.data(),
+                    errors.data());
+    });
+    ratios.push_back(static_cast<double>(32768 * d * k) / own / (work / peak));
+  }
+  return check("plain E-step, share of the FMA rate, " + shape_text(d, k), ratios, bar);
+}
+
+/// The plain E-step's time beside that of another way to the same codes.
+template <class Fast>
+bool check_gain(const std::string& name, const bench::RandomLayer& layer, const TiledBlocks& points,
+                const Fast& fast, double bar) {
+  const auto size = static_cast<std::size_t>(points.groups() * group_points);
+  std::vector<std::int32_t> expected(size), codes(size);
+  std::vector<float> expected_errors(size), errors(size);
+  std::vector<double> ratios;
+  for (int i = 0; i < pairs; ++i) {
+    const double plain = seconds([&] {
+      assign_groups(points.tiles.data(), points.groups(), layer.table, expected.data(),
+                    expected_errors.data());
+    });
+    ratios.push_back(plain / seconds([&] { fast(codes.data(), errors.data()); }));
+  }
+  if (codes != expected || errors != expected_errors) {
+    std::printf("%s: OTHER CODES\n", name.c_str());
+    return false;
+  }
+  return check("plain E-step's time / " + name, ratios, bar);
+}
+
+}  // namespace
+
+int main() {
+  bool good = true;
+  good &= check_share_of_peak(9, 256, 0.55);
+  good &= check_share_of_peak(8, 256, 0.55);
+  good &= check_share_of_peak(18, 256, 0.50);
+
+  const bench::RandomLayer flat(262144, 4, 512);
+  const BoxOrder boxes = order_by_boxes(flat.points);
+  BoxScratch box;
+  good &= check_gain(
+      "boxes', " + shape_text(4, 512), flat, boxes.points,
+      [&](std::int32_t* codes, float* errors) {
+        prepare_boxes(flat.table, box);
+        constexpr std::int64_t chunk = 16;
+        for (std::int64_t g = 0; g < boxes.points.groups(); g += chunk)
+          assign_boxes(boxes, g, std::min(chunk, boxes.points.groups() - g), flat.table, box,
+                       codes + g * group_points, errors + g * group_points);
+      },
+      2.0);
+
+  const bench::RandomLayer small(65536, 4, 256);
+  FilterTable filter(256, 4);
+  filter.set(small.table);
+  FilterScratch scratch;
+  good &= check_gain(
+      "filter's, " + shape_text(4, 256), small, small.points,
+      [&](std::int32_t* codes, float* errors) {
+        assign_groups_filtered(small.points.tiles.data(), small.points.groups(), small.table, filter, scratch,
+                               codes, errors, nullptr);
+      },
+      1.0);
+  return good ? 0 : 1;
+}
