@@ -25,14 +25,16 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
   const LayerPlan& planned = plan.layers.at(index);
   const std::vector<float> blocks = weight_blocks(network, planned.layer);
   const WeightBlocks weight{blocks, planned.layer.rows(), planned.d};
-  const QuantizerParameters quantizer{.kmeans = {.k = planned.k,
-                                                 .iterations = parameters.iterations,
-                                                 .seed = parameters.seed,
-                                                 .stream = random_stream::clustering + index,
-                                                 .threads = parameters.threads},
-                                      .sweeps = parameters.sweeps,
-                                      .target_iterations = parameters.target_iterations,
-                                      .damping = parameters.damping};
+  const QuantizerParameters quantizer{
+      .kmeans = {.k = planned.k,
+                 .iterations = parameters.iterations,
+                 .seed = parameters.seed,
+                 .stream = random_stream::clustering + index,
+                 .threads = parameters.threads,
+                 .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16)},
+      .sweeps = parameters.sweeps,
+      .target_iterations = parameters.target_iterations,
+      .damping = parameters.damping};
   QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
   ClusteredLayer clustered;
   clustered.layer = QuantizedLayer{.name = planned.layer.name,
@@ -44,6 +46,7 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                                    .k = result.kmeans.k,
                                    .metric = planned.metric,
                                    .codebook = std::move(result.kmeans.codebook),
+                                   .codebook_scale = result.kmeans.codebook_scale,
                                    .codes = std::move(result.kmeans.codes),
                                    .iterations = std::move(result.kmeans.iterations)};
   if (result.energy > 0)

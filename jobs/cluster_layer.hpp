@@ -1,5 +1,7 @@
 #pragma once
 /// One layer of a network through k-means: what `compress` and `quantize` share.
+#include <optional>
+
 #include "bitfall/communicator.hpp"
 #include "bitfall/network.hpp"
 #include "bitfall/plan.hpp"
@@ -15,6 +17,7 @@ struct ClusterParameters {
   std::int64_t sweeps = QuantizerParameters{}.sweeps;
   double damping = QuantizerParameters{}.damping;
   std::int64_t target_iterations = QuantizerParameters{}.target_iterations;
+  std::optional<CodebookType> codebook_type;  ///< fp16 without a value
   std::uint64_t seed = 0;
   int threads = 1;
 };

@@ -172,22 +172,24 @@ class CompressJob {
   /// Everything that decides what comes out.
   [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
     nlohmann::json fields = to_json(options_.finetune);
-    fields.update({{"job", "compress"},
-                   {"model", loaded_.file_sha256},
-                   {"data", shards.fingerprint()},
-                   {"preprocess", to_json(preprocessing_)},
-                   {"plan", nlohmann::json::parse(to_json(plan_))},
-                   {"seed", context_.options.seed},
-                   {"calibration-images", options_.calibration_images},
-                   {"micro-batch", options_.data.micro_batch},
-                   {"iterations", options_.compression.cluster.iterations},
-                   {"sweeps", options_.compression.cluster.sweeps},
-                   {"damping", options_.compression.cluster.damping},
-                   {"match-teacher", options_.compression.match_teacher},
-                   {"target-iterations", options_.compression.cluster.target_iterations},
-                   {"gram-rows", options_.compression.gram_rows},
-                   {"bn-reestimate", options_.compression.bn_reestimate},
-                   {"bn-order", options_.bn}});
+    fields.update(
+        {{"job", "compress"},
+         {"model", loaded_.file_sha256},
+         {"data", shards.fingerprint()},
+         {"preprocess", to_json(preprocessing_)},
+         {"plan", nlohmann::json::parse(to_json(plan_))},
+         {"seed", context_.options.seed},
+         {"calibration-images", options_.calibration_images},
+         {"micro-batch", options_.data.micro_batch},
+         {"iterations", options_.compression.cluster.iterations},
+         {"sweeps", options_.compression.cluster.sweeps},
+         {"damping", options_.compression.cluster.damping},
+         {"match-teacher", options_.compression.match_teacher},
+         {"target-iterations", options_.compression.cluster.target_iterations},
+         {"gram-rows", options_.compression.gram_rows},
+         {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
+         {"bn-reestimate", options_.compression.bn_reestimate},
+         {"bn-order", options_.bn}});
     return fields;
   }
 

@@ -5,6 +5,7 @@
 #include "bitfall/archive.hpp"
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
+#include "codebook_option.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
 #include "kept.hpp"
@@ -27,6 +28,7 @@ struct FinetuneJobOptions {
   Recipe recipe;
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
+  std::optional<CodebookType> codebook;
 };
 
 class FinetuneJob {
@@ -41,6 +43,11 @@ class FinetuneJob {
       throw DataError(options.archive + " is not an archive; make one with 'bitfall compress' first");
     }
     layers_ = student_.archive->layers;
+    if (options.codebook) {
+      convert_codebooks(layers_, *options.codebook);
+      for (const QuantizedLayer& layer : layers_)
+        student_.network.set_tensor(layer.weight_name, decode(layer));
+    }
   }
 
   void run() {
@@ -85,6 +92,7 @@ class FinetuneJob {
                    {"teacher", teacher_.file_sha256},
                    {"data", shards.fingerprint()},
                    {"preprocess", to_json(preprocessing_)},
+                   {"codebook", options_.codebook ? to_string(*options_.codebook) : "as it is"},
                    {"seed", context_.options.seed}});
     return fields;
   }
@@ -136,6 +144,7 @@ JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
+  add_codebook_option(*job, options->codebook, "default: as the archive has them");
   add_checkpoint_options(*job, options->checkpoints);
   options->recipe.add_option(*job);
   add_common_options(*job, common);

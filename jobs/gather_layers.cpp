@@ -25,6 +25,7 @@ void gather_layers(std::vector<QuantizedLayer>& layers, const std::vector<int>& 
     communicator.broadcast(std::span<std::int64_t>(sizes), owner[i]);
     layer.k = sizes[0];
     share(layer.codebook, sizes[1], owner[i], communicator);
+    communicator.broadcast(std::span<float>(&layer.codebook_scale, 1), owner[i]);
     share(layer.codes, sizes[2], owner[i], communicator);
     share(layer.iterations, sizes[3], owner[i], communicator);
   }

@@ -1,8 +1,12 @@
 // bitfall import: the authors' released files -> archive.
+#include <optional>
+
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
+#include "codebook_option.hpp"
 #include "import_authors.hpp"
 #include "inputs.hpp"
+#include "kept.hpp"
 #include "output_path.hpp"
 #include "provenance.hpp"
 
@@ -11,7 +15,8 @@ namespace bitfall {
 namespace {
 
 struct ImportOptions {
-  std::string file, model, output;
+  std::string file, model, output, kept = "exact";
+  std::optional<CodebookType> codebook;
 };
 
 void run_import(const ImportOptions& options, JobContext& context) {
@@ -25,6 +30,10 @@ void run_import(const ImportOptions& options, JobContext& context) {
   context.communicator.guarded("importing " + options.file, [&] {
     if (!context.communicator.is_root()) return;
     archive = import_authors(options.file, loaded.network);
+    if (options.codebook) convert_codebooks(archive.layers, *options.codebook);
+    const KeptPrecision precision = kept_precision_from_string(options.kept);
+    if (precision != KeptPrecision::exact)
+      archive.kept = collect_kept(loaded.network, archive.layers, precision);
     archive.model = loaded.network.save_without_weights();
     archive.provenance_json = provenance;
     bytes = write_archive(archive, options.output);
@@ -46,6 +55,11 @@ JobEntry register_import(CLI::App& app, CommonOptions& common) {
   job->add_option("file", options->file, ".pth file, for example resnet18_small_blocks.pth")->required();
   job->add_option("--model", options->model, "TorchScript of the network that it belongs to")->required();
   job->add_option("-o,--output", options->output, "the archive to write")->required();
+  add_codebook_option(*job, options->codebook, "default: as in the file, fp16");
+  job->add_option("--kept", options->kept,
+                  "how unquantized tensors are stored: exact (fp16 where nothing is lost), fp16 or folded")
+      ->check(CLI::IsMember({"exact", "fp16", "folded"}))
+      ->capture_default_str();
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { run_import(*options, context); }};
 }

@@ -75,7 +75,10 @@ std::vector<KeptTensor> collect_kept(Network& network, const std::vector<Quantiz
   if (precision == KeptPrecision::folded) fold_batch_norms(network);
   std::vector<KeptTensor> kept = collect_kept(std::as_const(network), layers);
   if (precision != KeptPrecision::exact) {
-    for (KeptTensor& tensor : kept) compact_to_half(tensor);
+    // One element is stored of a constant: rounding it would save nothing. Folding leaves constants that are
+    // no fp16 numbers.
+    for (KeptTensor& tensor : kept)
+      if (!is_constant(tensor)) compact_to_half(tensor);
   }
   return kept;
 }

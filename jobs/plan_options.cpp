@@ -1,5 +1,7 @@
 #include "plan_options.hpp"
 
+#include "codebook_option.hpp"
+
 namespace bitfall {
 
 void add_plan_options(CLI::App& job, PlanOptions& options) {
@@ -31,6 +33,7 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
                  "with --metric full: added to the Gram matrix's diagonal, relative to its mean")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
+  add_codebook_option(job, parameters.codebook_type, "default: fp16");
 }
 
 Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {

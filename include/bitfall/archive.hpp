@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bitfall/coded_codes.hpp"
 #include "bitfall/quantized_layer.hpp"
 
 namespace bitfall {
@@ -34,13 +35,22 @@ struct Archive {
 bool compact_to_half(KeptTensor& tensor);
 /// The tensor with its bytes in its own dtype (the inverse, up to the rounding).
 [[nodiscard]] KeptTensor expand_from_half(const KeptTensor& tensor);
+/// Whether all of at least two elements are the same bytes: the archive stores one of them.
+[[nodiscard]] bool is_constant(const KeptTensor& tensor);
 /// Bytes of one element of a dtype name ("float32" -> 4). Throws DataError that lists the known names.
 [[nodiscard]] std::int64_t dtype_bytes(const std::string& dtype);
+
+/// How a layer's codes are stored.
+struct LayerBytes {
+  Coding coding = Coding::packed;
+  std::int64_t codes = 0;  ///< bytes, with the frequency table
+};
 
 /// Bytes that each part takes in the archive file (after HDF5's lossless compression). `overhead` is what is
 /// left: tables, plan, hashes, HDF5's own structures.
 struct ArchiveBytes {
   std::int64_t file = 0, codes = 0, codebooks = 0, kept = 0, model = 0, provenance = 0, overhead = 0;
+  std::vector<LayerBytes> layers;  ///< as Archive::layers
 };
 
 /// SHA-256 (hex) over the description of every layer and kept tensor, the SHA-256 of its data, and the plan,

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "bitfall/codebook.hpp"
 #include "bitfall/communicator.hpp"
 #include "bitfall/metric.hpp"
 
@@ -22,6 +23,7 @@ struct KmeansParameters {
   std::int64_t greedy_limit = std::int64_t{1} << 24;
   const Backend* backend =
       nullptr;  ///< what E-steps and sums run on; nullptr: the CPU. Results don't depend on it.
+  CodebookType codebook_type = CodebookType::fp16;  ///< what the codebook is rounded to
 };
 
 /// What happened in one iteration.
@@ -34,7 +36,8 @@ struct KmeansIteration {
 
 struct KmeansResult {
   std::int64_t k = 0;                       ///< codewords really used: min(k, distinct blocks)
-  std::vector<std::uint16_t> codebook;      ///< k x d, IEEE fp16 bits: what is stored
+  std::vector<std::uint16_t> codebook;      ///< k x d, as QuantizedLayer::codebook
+  float codebook_scale = 0;                 ///< as QuantizedLayer::codebook_scale
   std::vector<std::uint16_t> codes;         ///< n
   std::vector<KmeansIteration> iterations;  ///< the last one is the E-step on the rounded codebook
 };
@@ -44,8 +47,8 @@ struct KmeansResult {
 /// E-step: argmin_c |c'|^2/2 - <v', c'> with v' = L^T v, a chain of fused multiply-adds in index order, ties
 /// to the lowest index. M-step: plain mean of the members in the unwhitened space (the minimiser for any
 /// metric with one G), from 64-bit integer sums. Empty codewords are refilled at once with the worst served
-/// blocks. Codebooks are rounded to fp16 before the last E-step. Throws DataError on NaN/infinity or when a
-/// codeword does not fit fp16.
+/// blocks. Codebooks are rounded to their type before the last E-step. Throws DataError on NaN/infinity or
+/// when a codeword does not fit fp16.
 [[nodiscard]] KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whitening& whitening,
                                   const KmeansParameters& parameters, const Communicator& communicator);
 

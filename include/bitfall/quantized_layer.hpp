@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bitfall/codebook.hpp"
 #include "bitfall/kmeans.hpp"
 #include "bitfall/layer.hpp"
 #include "bitfall/metric.hpp"
@@ -20,12 +21,21 @@ struct QuantizedLayer {
   std::int64_t d = 0, k = 0;
   Metric metric = Metric::activation;
   std::vector<std::uint16_t> codebook;  ///< k x d fp16 bits
-  std::vector<std::uint16_t> codes;     ///< n = rows * m; block j of row r is entry r * m + j
+  /// 0: the codebook is stored as it is. Positive: each of its values is codebook_value(i, codebook_scale)
+  /// for some i, and that is stored.
+  float codebook_scale = 0;
+  std::vector<std::uint16_t> codes;  ///< n = rows * m; block j of row r is entry r * m + j
   std::vector<KmeansIteration> iterations;
 
   [[nodiscard]] std::int64_t elements() const;
   [[nodiscard]] int code_bits() const;  ///< ceil(log2 k), 0 for k = 1
+  [[nodiscard]] CodebookType codebook_type() const {
+    return codebook_scale > 0 ? CodebookType::int8 : CodebookType::fp16;
+  }
+  [[nodiscard]] std::int64_t codebook_bytes() const;  ///< 2 k d, or k d and the scale's 4
 };
+
+[[nodiscard]] int code_bits(std::int64_t k);  ///< ceil(log2 k), 0 for k = 1
 
 /// The dense weight in C order: weight[r, j*d .. j*d+d) = codebook[codes[r*m+j]].
 [[nodiscard]] std::vector<float> decode(const QuantizedLayer& layer);

@@ -14,6 +14,7 @@
 #include "hdf5_file.hpp"
 #include "layout.hpp"
 #include "seal.hpp"
+#include "shuffle.hpp"
 #include "table.hpp"
 
 namespace bitfall {
@@ -29,6 +30,8 @@ std::int64_t longest(const Items& items, Length length) {
   return static_cast<std::int64_t>(most);
 }
 
+constexpr std::int64_t longest_coding = 6;  // packed
+
 std::vector<Column> layer_columns(const std::vector<QuantizedLayer>& layers) {
   return {{"name", Type::text, longest(layers, [](const auto& l) { return l.name.size(); })},
           {"weight_name", Type::text, longest(layers, [](const auto& l) { return l.weight_name.size(); })},
@@ -39,13 +42,22 @@ std::vector<Column> layer_columns(const std::vector<QuantizedLayer>& layers) {
           {"groups", Type::integer},
           {"d", Type::integer},
           {"k", Type::integer},
+          {"codebook_scale", Type::real},
+          {"coding", Type::text, longest_coding},
+          {"codes_bytes", Type::integer},
           {"iterations", Type::integer}};
 }
 
-void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers) {
+template <class T>
+void append(std::vector<T>& all, const std::vector<T>& part) {
+  all.insert(all.end(), part.begin(), part.end());
+}
+
+void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers, bool compress) {
   Table table(layout::layers, layer_columns(layers), static_cast<std::int64_t>(layers.size()));
   std::vector<std::uint8_t> codes;
   std::vector<std::uint16_t> codebooks;
+  std::vector<std::int8_t> integers;
   std::int64_t row = 0;
   for (const QuantizedLayer& layer : layers) {
     table.set(row, "name", layer.name);
@@ -57,15 +69,24 @@ void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layer
     table.set(row, "groups", layer.groups);
     table.set(row, "d", layer.d);
     table.set(row, "k", layer.k);
+    const CodedCodes coded = compress
+                                 ? encode_codes(layer.codes, layer.k)
+                                 : CodedCodes{Coding::packed, pack_codes(layer.codes, layer.code_bits())};
+    table.set_real(row, "codebook_scale", layer.codebook_scale);
+    table.set(row, "coding", to_string(coded.coding));
+    table.set(row, "codes_bytes", static_cast<std::int64_t>(coded.bytes.size()));
     table.set(row, "iterations", static_cast<std::int64_t>(layer.iterations.size()));
-    const std::vector<std::uint8_t> packed = pack_codes(layer.codes, layer.code_bits());
-    codes.insert(codes.end(), packed.begin(), packed.end());
-    codebooks.insert(codebooks.end(), layer.codebook.begin(), layer.codebook.end());
+    append(codes, coded.bytes);
+    if (layer.codebook_type() == CodebookType::int8)
+      append(integers, codebook_integers(layer.codebook, layer.codebook_scale));
+    else
+      append(codebooks, layer.codebook);
     ++row;
   }
   writer.dataset(table);
   writer.dataset(layout::codes, codes);
   writer.half_dataset(layout::codebooks, codebooks);
+  writer.dataset(layout::codebooks_int8, integers);
 }
 
 void write_iterations(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layers) {
@@ -85,14 +106,15 @@ void write_iterations(hdf5::Writer& writer, const std::vector<QuantizedLayer>& l
   writer.dataset(table);
 }
 
-void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept) {
+void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept, bool compress) {
   Table table(
       layout::kept,
       {{"name", Type::text, longest(kept, [](const auto& t) { return t.name.size(); })},
        {"dtype", Type::text, longest(kept, [](const auto& t) { return t.dtype.size(); })},
        {"stored_dtype", Type::text, longest(kept, [](const auto& t) { return t.stored_dtype.size(); })},
        {"dimensions", Type::integer},
-       {"shape", Type::integer, longest(kept, [](const auto& t) { return t.shape.size(); })}},
+       {"shape", Type::integer, longest(kept, [](const auto& t) { return t.shape.size(); })},
+       {"constant", Type::integer}},
       static_cast<std::int64_t>(kept.size()));
   std::vector<std::uint8_t> data;
   std::int64_t row = 0;
@@ -102,7 +124,11 @@ void write_kept(hdf5::Writer& writer, const std::vector<KeptTensor>& kept) {
     table.set(row, "stored_dtype", tensor.stored_dtype);
     table.set(row, "dimensions", static_cast<std::int64_t>(tensor.shape.size()));
     table.set(row, "shape", tensor.shape);
-    data.insert(data.end(), tensor.bytes.begin(), tensor.bytes.end());
+    const bool constant = compress && is_constant(tensor);
+    table.set(row, "constant", std::int64_t{constant});
+    const auto element_bytes = static_cast<std::size_t>(dtype_bytes(tensor.stored_dtype));
+    const std::span<const std::uint8_t> bytes(tensor.bytes);
+    append(data, shuffle(constant ? bytes.first(element_bytes) : bytes, element_bytes));
     ++row;
   }
   writer.dataset(table);
@@ -131,19 +157,22 @@ Image make_image(const Archive& archive, bool compress) {
   writer.attribute("version_major", layout::version_major);
   writer.attribute("version_minor", layout::version_minor);
   writer.attribute("content_sha256", archive.content_sha256);
-  write_layers(writer, archive.layers);
+  write_layers(writer, archive.layers, compress);
   write_iterations(writer, archive.layers);
-  write_kept(writer, archive.kept);
+  write_kept(writer, archive.kept, compress);
   writer.dataset(layout::plan, archive.plan_json);
   writer.dataset(layout::model, archive.model);
   write_provenance(writer, archive);
   std::int64_t declared = writer.declared_bytes();
   for (const QuantizedLayer& layer : archive.layers)
-    declared += 2 * static_cast<std::int64_t>(layer.codes.size());
+    declared += 2 * static_cast<std::int64_t>(layer.codes.size() + layer.codebook.size());
+  for (const KeptTensor& tensor : archive.kept)
+    if (is_constant(tensor)) declared += static_cast<std::int64_t>(tensor.bytes.size());
   return {writer.finish(), declared};
 }
 
-/// An image that every reader accepts: one that compresses beyond the reader's limit is left uncompressed.
+/// An image that every reader accepts: one that compresses beyond the reader's limit is left uncompressed,
+/// with packed codes and every element of constants.
 std::string make_readable_image(const Archive& archive) {
   const hdf5::QuietErrors quiet;
   for (const bool compress : {true, false}) {

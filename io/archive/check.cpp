@@ -44,6 +44,13 @@ void check_layer(const QuantizedLayer& layer) {
   require(std::none_of(layer.codebook.begin(), layer.codebook.end(),
                        [](std::uint16_t half) { return (half & 0x7c00u) == 0x7c00u; }),
           what + " has a codeword that is infinite or NaN");
+  if (layer.codebook_scale != 0) {
+    try {
+      (void)codebook_integers(layer.codebook, layer.codebook_scale);
+    } catch (const DataError& error) {
+      throw DataError(what + ": " + error.what());
+    }
+  }
 }
 
 void check_kept(const KeptTensor& tensor) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "shuffle.hpp"
 
 namespace bitfall::hdf5 {
 namespace {
@@ -54,16 +55,6 @@ Bytes inflate(const Bytes& compressed, std::size_t bytes, const std::string& nam
       uncompress(data.data(), &inflated, compressed.data(), static_cast<uLong>(compressed.size()));
   require(status == Z_OK && inflated == bytes,
           "a chunk of dataset '" + name + "' does not inflate to " + std::to_string(bytes) + " bytes");
-  return data;
-}
-
-/// The shuffle filter's inverse: byte j of element i is at j * elements + i.
-Bytes unshuffle(const Bytes& shuffled, std::size_t element_bytes) {
-  Bytes data(shuffled.size());
-  const std::size_t elements = shuffled.size() / element_bytes;
-  for (std::size_t j = 0; j < element_bytes; ++j) {
-    for (std::size_t i = 0; i < elements; ++i) data[i * element_bytes + j] = shuffled[j * elements + i];
-  }
   return data;
 }
 

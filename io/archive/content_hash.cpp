@@ -43,6 +43,7 @@ void add_layer(Stream& stream, const QuantizedLayer& layer) {
   stream.add(to_string(layer.metric));
   stream.add(codes_sha256(layer));
   stream.add(codebook_sha256(layer));
+  stream.add(std::int64_t{std::bit_cast<std::int32_t>(layer.codebook_scale)});
   stream.add(static_cast<std::int64_t>(layer.iterations.size()));
   for (const KmeansIteration& iteration : layer.iterations) {
     stream.add(std::bit_cast<std::int64_t>(iteration.objective));

@@ -22,14 +22,10 @@ using Json = nlohmann::ordered_json;
 using Part = std::pair<std::string_view, std::int64_t>;
 
 constexpr double mib = 1024.0 * 1024.0;
-constexpr std::size_t table_columns = 9;
+constexpr std::size_t table_columns = 12;
 
 std::int64_t codes_bytes(const QuantizedLayer& layer) {
   return (static_cast<std::int64_t>(layer.codes.size()) * layer.code_bits() + 7) / 8;
-}
-
-std::int64_t codebook_bytes(const QuantizedLayer& layer) {
-  return 2 * static_cast<std::int64_t>(layer.codebook.size());
 }
 
 std::array<Part, 6> parts_of(const ArchiveBytes& bytes) {
@@ -41,7 +37,7 @@ std::array<Part, 6> parts_of(const ArchiveBytes& bytes) {
            {"overhead", bytes.overhead}}};
 }
 
-Json layer_json(const QuantizedLayer& layer) {
+Json layer_json(const QuantizedLayer& layer, const LayerBytes& stored) {
   Json json = {{"name", layer.name},
                {"weight", layer.weight_name},
                {"kind", to_string(layer.kind)},
@@ -53,7 +49,11 @@ Json layer_json(const QuantizedLayer& layer) {
                {"metric", to_string(layer.metric)},
                {"code_bits", layer.code_bits()},
                {"codes_bytes", codes_bytes(layer)},
-               {"codebook_bytes", codebook_bytes(layer)},
+               {"coding", to_string(stored.coding)},
+               {"coded_bytes", stored.codes},
+               {"entropy_bits", code_entropy(layer.codes, layer.k)},
+               {"codebook_type", to_string(layer.codebook_type())},
+               {"codebook_bytes", layer.codebook_bytes()},
                {"codes_sha256", to_hex(codes_sha256(layer))},
                {"codebook_sha256", to_hex(codebook_sha256(layer))},
                {"iterations", layer.iterations.size()},
@@ -92,7 +92,13 @@ std::string number_text(Number value, int digits) {
   return text.str();
 }
 
-Row layer_row(const QuantizedLayer& layer) {
+std::string bits_text(double bits) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(2) << bits;
+  return text.str();
+}
+
+Row layer_row(const QuantizedLayer& layer, const LayerBytes& stored) {
   std::string shape;
   for (const std::int64_t size : layer.weight_shape)
     shape += (shape.empty() ? "" : "x") + std::to_string(size);
@@ -102,20 +108,23 @@ Row layer_row(const QuantizedLayer& layer) {
           std::to_string(layer.k),
           std::to_string(layer.codes.size()),
           std::string(to_string(layer.metric)),
-          std::to_string(codes_bytes(layer) + codebook_bytes(layer)),
+          std::string(to_string(stored.coding)),
+          bits_text(8 * double(stored.codes) / double(layer.codes.size())),
+          bits_text(code_entropy(layer.codes, layer.k)),
+          std::to_string(stored.codes + layer.codebook_bytes()),
           "-",
           "-"};
   if (!layer.iterations.empty()) {
-    row[7] = number_text(layer.iterations.front().objective, 5);
-    row[8] = number_text(layer.iterations.back().objective, 5);
+    row[10] = number_text(layer.iterations.front().objective, 5);
+    row[11] = number_text(layer.iterations.back().objective, 5);
   }
   return row;
 }
 
-std::string layers_text(const std::vector<QuantizedLayer>& layers) {
-  std::vector<Row> rows{
-      {"layer", "weight", "d", "k", "blocks", "metric", "bytes", "first objective", "last"}};
-  for (const QuantizedLayer& layer : layers) rows.push_back(layer_row(layer));
+std::string layers_text(const std::vector<QuantizedLayer>& layers, const std::vector<LayerBytes>& stored) {
+  std::vector<Row> rows{{"layer", "weight", "d", "k", "blocks", "metric", "coding", "bits/code", "entropy",
+                         "bytes", "first objective", "last"}};
+  for (std::size_t i = 0; i < layers.size(); ++i) rows.push_back(layer_row(layers[i], stored[i]));
   std::array<std::size_t, table_columns> widths{};
   for (const Row& row : rows) {
     for (std::size_t i = 0; i < table_columns; ++i) widths[i] = std::max(widths[i], row[i].size());
@@ -123,7 +132,7 @@ std::string layers_text(const std::vector<QuantizedLayer>& layers) {
   std::ostringstream text;
   for (const Row& row : rows) {
     for (std::size_t i = 0; i < table_columns; ++i) {
-      const bool word = i < 2 || i == 5;
+      const bool word = i < 2 || i == 5 || i == 6;
       text << (i == 0 ? "" : "  ") << (word ? std::left : std::right)
            << std::setw(static_cast<int>(widths[i])) << row[i];
     }
@@ -159,7 +168,8 @@ std::string describe_json(const Archive& archive, const ArchiveBytes& bytes) {
                {"layers", Json::array()},
                {"kept_tensors", archive.kept.size()},
                {"kept", Json::array()}};
-  for (const QuantizedLayer& layer : archive.layers) json["layers"].push_back(layer_json(layer));
+  for (std::size_t i = 0; i < archive.layers.size(); ++i)
+    json["layers"].push_back(layer_json(archive.layers[i], bytes.layers.at(i)));
   for (const KeptTensor& tensor : archive.kept) json["kept"].push_back(kept_json(tensor));
   json["bytes"]["file"] = bytes.file;
   for (const auto& [name, part] : parts_of(bytes)) json["bytes"][std::string(name)] = part;
@@ -173,9 +183,10 @@ std::string describe_json(const Archive& archive, const ArchiveBytes& bytes) {
 std::string describe_table(const Archive& archive, const ArchiveBytes& bytes) {
   std::int64_t kept_bytes = 0;
   for (const KeptTensor& tensor : archive.kept) kept_bytes += static_cast<std::int64_t>(tensor.bytes.size());
-  std::string text = layers_text(archive.layers) + '\n' + std::to_string(archive.layers.size()) +
-                     " layers quantized, " + std::to_string(archive.kept.size()) + " tensors kept (" +
-                     std::to_string(kept_bytes) + " bytes)\n";
+  std::string text = layers_text(archive.layers, bytes.layers) + '\n' +
+                     std::to_string(archive.layers.size()) + " layers quantized, " +
+                     std::to_string(archive.kept.size()) + " tensors kept (" + std::to_string(kept_bytes) +
+                     " bytes)\n";
   for (const auto& [name, part] : parts_of(bytes))
     text += total_line(name, part, name == "overhead" ? "tables, plan, hashes, HDF5" : "");
   text += total_line("file", bytes.file, "");

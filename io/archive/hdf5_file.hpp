@@ -24,6 +24,7 @@ class Writer {
   void attribute(const std::string& name, std::int64_t value);
   void dataset(const std::string& name, std::string_view bytes);
   void dataset(const std::string& name, std::span<const std::uint8_t> bytes);
+  void dataset(const std::string& name, std::span<const std::int8_t> values);
   void dataset(const std::string& name, std::span<const float> values);
   /// fp16 bits
   void half_dataset(const std::string& name, std::span<const std::uint16_t> values);
@@ -55,6 +56,7 @@ class Reader {
   [[nodiscard]] std::int64_t integer_attribute(const std::string& name) const;
   [[nodiscard]] std::vector<std::uint8_t> bytes(const std::string& name);
   [[nodiscard]] std::string text(const std::string& name);
+  [[nodiscard]] std::vector<std::int8_t> integers(const std::string& name);
   [[nodiscard]] std::vector<std::uint16_t> halves(const std::string& name);
   [[nodiscard]] std::vector<float> floats(const std::string& name);
   [[nodiscard]] Table table(const std::string& name);

@@ -150,6 +150,10 @@ std::string Reader::text(const std::string& name) {
   return {data.begin(), data.end()};
 }
 
+std::vector<std::int8_t> Reader::integers(const std::string& name) {
+  return values<std::int8_t>(name, H5T_STD_I8LE);
+}
+
 std::vector<std::uint16_t> Reader::halves(const std::string& name) {
   return values<std::uint16_t>(name, half_type().id());
 }

@@ -60,6 +60,11 @@ void Writer::dataset(const std::string& name, std::span<const std::uint8_t> byte
   write(name, H5T_STD_U8LE, H5T_STD_U8LE, static_cast<std::int64_t>(bytes.size()), bytes);
 }
 
+void Writer::dataset(const std::string& name, std::span<const std::int8_t> values) {
+  write(name, H5T_STD_I8LE, H5T_STD_I8LE, static_cast<std::int64_t>(values.size()),
+        {reinterpret_cast<const std::uint8_t*>(values.data()), values.size()});
+}
+
 void Writer::dataset(const std::string& name, std::span<const float> values) {
   write(name, H5T_IEEE_F32LE, H5T_IEEE_F32LE, static_cast<std::int64_t>(values.size()),
         {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()});

@@ -1,4 +1,5 @@
 /// Kept tensors in half the bytes, and back.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -38,6 +39,13 @@ std::int64_t dtype_bytes(const std::string& dtype) {
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
   throw DataError("unknown element type '" + dtype + "'; known are " + names);
+}
+
+bool is_constant(const KeptTensor& tensor) {
+  const auto element = static_cast<std::size_t>(dtype_bytes(tensor.stored_dtype));
+  const std::size_t size = tensor.bytes.size();
+  return size >= 2 * element && std::equal(tensor.bytes.begin() + static_cast<std::ptrdiff_t>(element),
+                                           tensor.bytes.end(), tensor.bytes.begin());
 }
 
 bool compact_to_half(KeptTensor& tensor) {

@@ -6,12 +6,13 @@
 namespace bitfall::layout {
 
 constexpr std::string_view magic = "bitfall";
-constexpr std::int64_t version_major = 2;
+constexpr std::int64_t version_major = 1;
 constexpr std::int64_t version_minor = 0;
 
 constexpr const char* layers = "layers";
 constexpr const char* codes = "codes";
 constexpr const char* codebooks = "codebooks";
+constexpr const char* codebooks_int8 = "codebooks_int8";
 constexpr const char* iterations = "iterations";
 constexpr const char* kept = "kept";
 constexpr const char* kept_data = "kept_data";

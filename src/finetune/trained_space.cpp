@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "bitfall/errors.hpp"
 #include "finetune/codebook_gradient.hpp"
@@ -82,16 +83,16 @@ void TrainedSpace::round_codebooks(std::span<QuantizedLayer> layers) {
   for (QuantizedLayer& layer : layers) {
     const Part* part = find(layer.weight_name);
     if (part == nullptr) continue;
-    for (std::size_t i = 0; i < part->length; ++i) {
-      float& value = values_[part->first + i];
-      const std::uint16_t half = float_to_half(value);
-      value = half_to_float(half);
-      if (!std::isfinite(value)) {
+    const std::span<float> values = std::span(values_).subspan(part->first, part->length);
+    for (const float value : values) {
+      if (!std::isfinite(half_to_float(float_to_half(value)))) {
         throw DataError("layer '" + layer.name +
                         "': training moved a codeword out of the range of fp16; lower the learning rate");
       }
-      layer.codebook.at(i) = half;
     }
+    StoredCodebook stored = round_codebook(values, layer.d, layer.codebook_type());
+    layer.codebook = std::move(stored.halves);
+    layer.codebook_scale = stored.scale;
   }
 }
 

@@ -32,8 +32,8 @@ class TrainedSpace {
   void write(Network& network) const;
   /// New codes for a layer that was added; false when it was not.
   bool set_codes(const std::string& weight_name, std::span<const std::uint16_t> codes);
-  /// Rounds every codebook to fp16, in the vector and in `layers` (those that were added), so that what runs
-  /// is what is stored. Throws DataError naming a layer whose codeword leaves the range of fp16.
+  /// Rounds every codebook to its type, in the vector and in `layers` (those that were added), so that what
+  /// runs is what is stored. Throws DataError naming a layer whose codeword leaves the range of fp16.
   void round_codebooks(std::span<QuantizedLayer> layers);
 
  private:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bitfall/errors.hpp"
@@ -14,7 +15,6 @@
 #include "quantization/init.hpp"
 #include "quantization/kmeans_blocks.hpp"
 #include "quantization/kmeans_update.hpp"
-#include "quantization/rounded_codebook.hpp"
 #include "quantization/stopwatch.hpp"
 
 namespace bitfall {
@@ -102,7 +102,9 @@ KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whiteni
     result.iterations.push_back(iteration);
     if (iteration.moved == 0) break;  // the means would be what they were
   }
-  result.codebook = round_to_half(codebook, d);
+  StoredCodebook stored = round_codebook(codebook, d, parameters.codebook_type);
+  result.codebook = std::move(stored.halves);
+  result.codebook_scale = stored.scale;
   result.iterations.push_back(e_step(input, codebook, table, clusters, communicator));
   result.iterations.back().seconds = watch.lap();
 

@@ -18,6 +18,15 @@ std::int64_t QuantizedLayer::elements() const {
 }
 
 int QuantizedLayer::code_bits() const {
+  return bitfall::code_bits(k);
+}
+
+std::int64_t QuantizedLayer::codebook_bytes() const {
+  const auto values = static_cast<std::int64_t>(codebook.size());
+  return codebook_scale > 0 ? values + 4 : 2 * values;
+}
+
+int code_bits(std::int64_t k) {
   return k <= 1 ? 0 : static_cast<int>(std::bit_width(static_cast<std::uint64_t>(k - 1)));
 }
 

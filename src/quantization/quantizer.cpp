@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "quantization/codeword_order.hpp"
 #include "quantization/full_descent.hpp"
 #include "quantization/kmeans_blockwise.hpp"
-#include "quantization/rounded_codebook.hpp"
 #include "quantization/stopwatch.hpp"
 #include "quantization/target_weight.hpp"
 
@@ -57,8 +58,16 @@ std::vector<std::uint16_t> narrow(std::span<const std::int32_t> codes) {
   return {codes.begin(), codes.end()};
 }
 
+/// `codebook` and the result become what is stored.
+void store_codebook(std::span<float> codebook, std::int64_t d, CodebookType type, KmeansResult& result) {
+  StoredCodebook stored = round_codebook(codebook, d, type);
+  result.codebook = std::move(stored.halves);
+  result.codebook_scale = stored.scale;
+}
+
 /// Sweeps from the blockwise result on; the codebook is rounded before the last ones.
-void sweep(FullDescent& descent, const Problem& problem, std::int64_t sweeps, KmeansResult& result) {
+void sweep(FullDescent& descent, const Problem& problem, const QuantizerParameters& parameters,
+           KmeansResult& result) {
   constexpr std::int64_t gradient_steps = 3;  // 6 were no better on ResNet-18 and ResNet-20
   Stopwatch watch;
   const auto record = [&](std::int64_t local_moved) {
@@ -67,13 +76,13 @@ void sweep(FullDescent& descent, const Problem& problem, std::int64_t sweeps, Km
     result.iterations.push_back({descent.objective(), moved[0], 0, watch.lap()});
     return moved[0];
   };
-  for (std::int64_t i = 0; i < sweeps; ++i) {
+  for (std::int64_t i = 0; i < parameters.sweeps; ++i) {
     descent.fit_codebook(gradient_steps);
     if (record(descent.sweep()) == 0) break;
   }
   descent.fit_codebook(gradient_steps);
   std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
-  result.codebook = round_to_half(codebook, problem.weight.d);
+  store_codebook(codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
   descent.set_codebook(codebook);
   for (int i = 0; i < 2; ++i)
     if (record(descent.sweep()) == 0) break;
@@ -100,7 +109,7 @@ QuantizedBlocks quantize_blockwise(const Problem& problem, const LayerMoments& m
   const PositionMetrics metrics(moments.per_position, problem.weight.d);
   BlockwiseState state =
       blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, result);
-  result.codebook = round_to_half(state.codebook, problem.weight.d);
+  store_codebook(state.codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
   result.iterations.push_back(blockwise_assign(problem, metrics, state));
   result.codes = narrow(state.codes);
   quantized.energy = blockwise_energy(problem, metrics);
@@ -125,7 +134,7 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
                 std::vector<std::int32_t>(state.codes.size(), 0));
   quantized.energy = descent.objective();
   descent.start(state.codebook, state.codes);
-  sweep(descent, problem, parameters.sweeps, result);
+  sweep(descent, problem, parameters, result);
   return quantized;
 }
 
@@ -133,16 +142,20 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
 
 QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
                                 const QuantizerParameters& parameters, const Communicator& communicator) {
+  QuantizedBlocks quantized;
   if (metric == Metric::euclidean || metric == Metric::activation) {
     const Whitening whitening = pooled_whitening(weight, metric, moments);
-    return {kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator),
-            whitened_energy(weight.values, whitening)};
+    quantized = {kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator),
+                 whitened_energy(weight.values, whitening)};
+  } else {
+    const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
+                          parameters.kmeans.threads, communicator,
+                          parameters.kmeans.backend != nullptr ? *parameters.kmeans.backend : cpu_backend()};
+    quantized = metric == Metric::blockwise ? quantize_blockwise(problem, moments, parameters)
+                                            : quantize_fully(problem, moments, parameters);
   }
-  const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
-                        parameters.kmeans.threads, communicator,
-                        parameters.kmeans.backend != nullptr ? *parameters.kmeans.backend : cpu_backend()};
-  return metric == Metric::blockwise ? quantize_blockwise(problem, moments, parameters)
-                                     : quantize_fully(problem, moments, parameters);
+  order_codewords(quantized.kmeans);
+  return quantized;
 }
 
 }  // namespace bitfall

@@ -7,7 +7,7 @@ import harness
 from harness import Case, result, run
 
 try:
-    import h5py  # noqa: F401
+    import h5py
     import numpy
 except ImportError as error:
     harness.skip_all(str(error))
@@ -50,10 +50,14 @@ class Format(Case):
             numpy.testing.assert_array_equal(found[name], tensor, name)
 
     def test_kinds_of_archives(self):
-        for kept in ("exact", "fp16", "folded"):
+        codings = set()
+        for kept, codebook in (("exact", "fp16"), ("fp16", "int8"), ("folded", "int8")):
             for k in (2, 3, 64):
-                result(self.compress("--kept", kept, "--k", k, "--k-linear", 5, output="a.h5"))
+                result(self.compress("--kept", kept, "--k", k, "--k-linear", 5, "--codebook", codebook, output="a.h5"))
                 self.check(self.folder / "a.h5")
+                with h5py.File(self.folder / "a.h5", "r") as file:
+                    codings |= set(file["layers"]["coding"].tolist())
+        self.assertEqual(codings, {b"packed", b"rans"})  # both were read
 
     def test_damage_is_seen(self):
         result(self.compress(output="b.h5"))

@@ -13,6 +13,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bitfall/archive.hpp"
@@ -67,6 +68,14 @@ QuantizedLayer random_layer(const std::string& name, const std::vector<std::int6
   return layer;
 }
 
+void make_int8(QuantizedLayer& layer) {
+  std::vector<float> values;
+  for (const std::uint16_t half : layer.codebook) values.push_back(half_to_float(half));
+  StoredCodebook stored = round_codebook(values, layer.d, CodebookType::int8);
+  layer.codebook = std::move(stored.halves);
+  layer.codebook_scale = stored.scale;
+}
+
 KeptTensor random_tensor(const std::string& name, const std::vector<std::int64_t>& shape,
                          std::uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -88,12 +97,17 @@ Archive sample_archive() {
   archive.layers.push_back(random_layer("layer2.0.conv2", {64, 32, 3, 3}, 18, 256, 3, 12));
   archive.layers.back().groups = 2;
   archive.layers.push_back(random_layer("fc", {100, 128}, 4, 2048, 4));
+  archive.layers.push_back(random_layer("skewed", {64, 256}, 4, 30, 8));
+  for (std::uint16_t& code : archive.layers.back().codes) code = static_cast<std::uint16_t>(code * code / 30);
+  archive.layers.push_back(random_layer("int8", {10, 128}, 4, 6, 10));
+  make_int8(archive.layers.back());
   archive.kept.push_back(random_tensor("conv1.weight", {16, 3, 3, 3}, 5));
   archive.kept.push_back(random_tensor("bn1.weight", {16}, 6));
   compact_to_half(archive.kept.back());
   archive.kept.push_back({"bn1.num_batches_tracked", "int64", {}, "int64", {7, 0, 0, 0, 0, 0, 0, 0}});
   archive.kept.push_back({"empty", "float32", {0, 4}, "float32", {}});
   archive.kept.push_back({"mask", "bool", {3}, "bool", {1, 0, 1}});
+  archive.kept.push_back({"ones", "float16", {2, 3}, "float16", {0, 60, 0, 60, 0, 60, 0, 60, 0, 60, 0, 60}});
   archive.plan_json = R"({"regime":"small","sizes":{"original_bytes":4000,"information_bytes":1000}})";
   archive.model = "PK" + std::string(5000, '\0') + "TorchScript" + std::string(300, 'x');
   archive.provenance_json = R"({"version":"0.1.0","world_size":2})";
@@ -112,7 +126,7 @@ std::string difference(const QuantizedLayer& one, const QuantizedLayer& other) {
     return "a shape";
   if (one.d != other.d || one.k != other.k || one.metric != other.metric) return "d, k or metric";
   if (one.codes != other.codes) return "codes";
-  if (one.codebook != other.codebook) return "a codebook";
+  if (one.codebook != other.codebook || one.codebook_scale != other.codebook_scale) return "a codebook";
   if (!std::equal(one.iterations.begin(), one.iterations.end(), other.iterations.begin(),
                   other.iterations.end(), same))
     return "iterations";

@@ -30,12 +30,16 @@ class TemporaryFolder {
                                           std::int64_t d, std::int64_t k, std::uint64_t seed,
                                           std::int64_t iterations = 3);
 
+/// Rounds the layer's codebook to int8.
+void make_int8(QuantizedLayer& layer);
+
 /// A float32 tensor of random values.
 [[nodiscard]] KeptTensor random_tensor(const std::string& name, const std::vector<std::int64_t>& shape,
                                        std::uint64_t seed);
 
-/// Four layers (k = 1, k = 5 that is no power of two, k = 256, k = 2,048), kept tensors of several types,
-/// among them a scalar and one without elements, names beyond ASCII.
+/// Six layers (k = 1, k = 5 that is no power of two, k = 256, k = 2,048, one whose codes rANS shortens, one
+/// with an int8 codebook), kept tensors of several types, among them a scalar, one without elements and a
+/// constant, names beyond ASCII.
 [[nodiscard]] Archive sample_archive();
 
 /// The first difference in words; empty when all fields are equal. Seconds are compared as the archive

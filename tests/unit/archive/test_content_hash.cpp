@@ -37,6 +37,7 @@ TEST_CASE("every field of the content changes the content hash") {
       {"metric", [](Archive& a) { a.layers[0].metric = Metric::activation; }},
       {"code", [](Archive& a) { a.layers[0].codes[5] ^= 1; }},
       {"codeword", [](Archive& a) { a.layers[0].codebook[5] ^= 1; }},
+      {"codebook scale", [](Archive& a) { a.layers[5].codebook_scale *= 1.0001F; }},
       {"objective", [](Archive& a) { a.layers[0].iterations[1].objective += 1e-9; }},
       {"moved", [](Archive& a) { a.layers[0].iterations[1].moved += 1; }},
       {"refilled", [](Archive& a) { a.layers[0].iterations[1].refilled += 1; }},

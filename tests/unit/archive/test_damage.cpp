@@ -30,6 +30,9 @@ Archive small_archive() {
   Archive archive;
   archive.layers.push_back(random_layer("conv", {8, 2, 3, 3}, 9, 5, 1));
   archive.layers.push_back(random_layer("fc", {40, 16}, 4, 16, 2, 20));
+  for (std::uint16_t& code : archive.layers.back().codes) code = code < 14 ? 3 : code;
+  REQUIRE(encode_codes(archive.layers.back().codes, 16).coding == Coding::rans);
+  make_int8(archive.layers.back());
   archive.kept.push_back(random_tensor("bn.weight", {64}, 3));
   archive.plan_json = "{}";
   archive.model = "TorchScript" + std::string(300, 'x');

@@ -27,7 +27,7 @@ TEST_CASE("the JSON description has every layer, tensor and part") {
   const ArchiveBytes bytes = write(archive);
   const Json json = Json::parse(describe_json(archive, bytes));
   CHECK(json["content_sha256"] == archive.content_sha256);
-  REQUIRE(json["layers"].size() == 4);
+  REQUIRE(json["layers"].size() == 6);
   const Json& layer = json["layers"][2];
   CHECK(layer["name"] == "layer2.0.conv2");
   CHECK(layer["weight"] == "layer2.0.conv2.weight");
@@ -40,7 +40,18 @@ TEST_CASE("the JSON description has every layer, tensor and part") {
   CHECK(layer["metric"] == "euclidean");
   CHECK(layer["code_bits"] == 8);
   CHECK(layer["codes_bytes"] == 1024);
+  CHECK(layer["coding"] == "packed");
+  CHECK(layer["coded_bytes"] == 1024);
+  CHECK(layer["entropy_bits"] == code_entropy(archive.layers[2].codes, 256));
+  CHECK(layer["codebook_type"] == "fp16");
   CHECK(layer["codebook_bytes"] == 2 * 256 * 18);
+  const Json& skewed = json["layers"][4];
+  CHECK(skewed["coding"] == "rans");
+  CHECK(skewed["codes_bytes"] == 4096 * 5 / 8);
+  CHECK(skewed["coded_bytes"] == encode_codes(archive.layers[4].codes, 30).bytes.size());
+  CHECK(skewed["coded_bytes"] < skewed["codes_bytes"]);
+  CHECK(json["layers"][5]["codebook_type"] == "int8");
+  CHECK(json["layers"][5]["codebook_bytes"] == 6 * 4 + 4);
   // With 8 bits a code is a byte.
   std::string codes;
   for (const std::uint16_t code : archive.layers[2].codes) codes += static_cast<char>(code);
@@ -51,7 +62,7 @@ TEST_CASE("the JSON description has every layer, tensor and part") {
   CHECK(json["layers"][1]["code_bits"] == 0);
   CHECK(json["layers"][1]["codes_bytes"] == 0);
   CHECK(json["layers"][1]["first_objective"].is_null());
-  CHECK(json["kept_tensors"] == 5);
+  CHECK(json["kept_tensors"] == 6);
   CHECK(json["kept"][1]["dtype"] == "float32");
   CHECK(json["kept"][1]["stored_dtype"] == "float16");
   CHECK(json["kept"][1]["bytes"] == 32);
@@ -95,8 +106,8 @@ TEST_CASE("the table has a line for each layer and part, and no line break at it
     CHECK(line.starts_with(layer.name + " "));
     CHECK(line.find(" " + std::to_string(layer.codes.size()) + " ") != std::string::npos);
   }
-  for (const char* words :
-       {"64x32x3x3", "4 layers quantized, 5 tensors kept (1771 bytes)", "overhead", "1000 bytes"})
+  for (const char* words : {"64x32x3x3", "6 layers quantized, 6 tensors kept (1783 bytes)", "overhead",
+                            "1000 bytes", "  rans  ", "  packed  "})
     CHECK(text.find(words) != std::string::npos);
   CHECK(text.find(std::to_string(bytes.file) + " bytes") != std::string::npos);
   CHECK(text.ends_with("content sha256 " + archive.content_sha256));

@@ -1,6 +1,7 @@
 // Files that are whole and sealed but not what docs/format.md says: each is refused with the reason.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,14 +23,20 @@ using Type = Column::Type;
 /// What goes into a file by hand: one layer of four codes with k = 3, one iteration, one kept byte.
 struct Content {
   std::string magic = "bitfall";
-  std::int64_t version_major = 2, version_minor = 0;
+  std::int64_t version_major = 1, version_minor = 0;
   std::string left_out;  ///< the name of a dataset
   std::string kind = "linear", metric = "euclidean";
   std::int64_t dimensions = 2, rows = 2, groups = 1, d = 2, k = 3, iterations = 1;
+  std::string coding = "packed";
   std::vector<std::uint8_t> codes{0b10'01'00'10};
+  std::int64_t codes_bytes = 1;
+  double codebook_scale = 0;
+  std::vector<std::int8_t> integers;
   std::vector<std::uint16_t> codebook{1, 2, 3, 4, 5, 6};
   std::vector<float> seconds{0.5F};
   std::string dtype = "uint8", stored_dtype = "uint8";
+  std::int64_t kept_elements = -1;  ///< negative: a scalar
+  std::int64_t constant = 0;
   std::vector<std::uint8_t> kept_data{7};
   std::string content_sha256;  ///< of `expected()` when empty
   bool extra = false;          ///< an unknown column, dataset and attribute
@@ -56,11 +63,12 @@ Archive expected() {
 }
 
 Table layers_table(const Content& content) {
-  std::vector<Column> columns{{"name", Type::text, 2},       {"weight_name", Type::text, 9},
-                              {"kind", Type::text, 11},      {"metric", Type::text, 10},
-                              {"dimensions", Type::integer}, {"shape", Type::integer, 2},
-                              {"groups", Type::integer},     {"d", Type::integer},
-                              {"k", Type::integer},          {"iterations", Type::integer}};
+  std::vector<Column> columns{
+      {"name", Type::text, 2},        {"weight_name", Type::text, 9}, {"kind", Type::text, 11},
+      {"metric", Type::text, 10},     {"dimensions", Type::integer},  {"shape", Type::integer, 2},
+      {"groups", Type::integer},      {"d", Type::integer},           {"k", Type::integer},
+      {"codebook_scale", Type::real}, {"coding", Type::text, 7},      {"codes_bytes", Type::integer},
+      {"iterations", Type::integer}};
   if (content.extra) columns.insert(columns.begin(), {"weather", Type::real});
   Table table("layers", columns, 1);
   table.set(0, "name", std::string_view("fc"));
@@ -72,6 +80,9 @@ Table layers_table(const Content& content) {
   table.set(0, "groups", content.groups);
   table.set(0, "d", content.d);
   table.set(0, "k", content.k);
+  table.set_real(0, "codebook_scale", content.codebook_scale);
+  table.set(0, "coding", std::string_view(content.coding));
+  table.set(0, "codes_bytes", content.codes_bytes);
   table.set(0, "iterations", content.iterations);
   return table;
 }
@@ -90,11 +101,17 @@ Table kept_table(const Content& content) {
                {"dtype", Type::text, 8},
                {"stored_dtype", Type::text, 8},
                {"dimensions", Type::integer},
-               {"shape", Type::integer}},
+               {"shape", Type::integer},
+               {"constant", Type::integer}},
               1);
   table.set(0, "name", std::string_view("step"));
   table.set(0, "dtype", std::string_view(content.dtype));
   table.set(0, "stored_dtype", std::string_view(content.stored_dtype));
+  if (content.kept_elements >= 0) {
+    table.set(0, "dimensions", std::int64_t{1});
+    table.set(0, "shape", content.kept_elements);
+  }
+  table.set(0, "constant", content.constant);
   return table;
 }
 
@@ -112,6 +129,7 @@ std::string file_of(const Content& content) {
   put("layers", [&] { writer.dataset(layers_table(content)); });
   put("codes", [&] { writer.dataset("codes", content.codes); });
   put("codebooks", [&] { writer.half_dataset("codebooks", content.codebook); });
+  put("codebooks_int8", [&] { writer.dataset("codebooks_int8", content.integers); });
   put("iterations", [&] { writer.dataset(iterations_table()); });
   put("kept", [&] { writer.dataset(kept_table(content)); });
   put("kept_data", [&] { writer.dataset("kept_data", content.kept_data); });
@@ -149,11 +167,38 @@ TEST_CASE("a file made by hand is read, and what a newer minor version adds is i
   CHECK(difference(expected(), parse_archive(file_of(newer), "a.h5")).empty());
 }
 
+TEST_CASE("a file made by hand with an int8 codebook, coded codes and a constant is read") {
+  Archive archive = expected();
+  archive.layers[0].codes = {0, 1, 0, 0};
+  archive.layers[0].codebook = {float_to_half(0.25F), float_to_half(-0.5F), 0, 0, 0, float_to_half(31.75F)};
+  archive.layers[0].codebook_scale = 0.25F;
+  archive.kept[0].shape = {3};
+  archive.kept[0].bytes = {7, 7, 7};
+  Content content;
+  content.codebook.clear();
+  content.codebook_scale = 0.25;
+  content.integers = {1, -2, 0, 0, 0, 127};
+  content.coding = "rans";
+  // The table of coded_codes_test.cpp; the codes from the last: 65536; 0: 4 * 21845 + 1 = 87381;
+  // 0: 4 * 29127 = 116508; 1: 4 * 116508 + 3 = 466035; 0: 4 * 155345 = 621380 = 0x97b44.
+  content.codes = {2, 0, 0x4b, 0, 0x44, 0x7b, 0x09, 0};
+  content.codes_bytes = 8;
+  content.kept_elements = 3;
+  content.constant = 1;
+  content.content_sha256 = content_hash(archive);
+  archive.content_sha256 = content.content_sha256;
+  CHECK(difference(archive, parse_archive(file_of(content), "a.h5")) == "");
+  content.codes.pop_back();
+  content.codes_bytes = 7;
+  check_refused(file_of(content), "layer 'fc': coded codes");
+}
+
 TEST_CASE("whatever contradicts the specification is refused") {
   const std::vector<std::pair<std::string, std::function<void(Content&)>>> changes = {
       {"not an archive", [](Content& c) { c.magic = "bitfalk"; }},
-      {"newer bitfall", [](Content& c) { c.version_major = 3; }},
-      {"unreleased", [](Content& c) { c.version_major = 1; }},
+      {"the archive has format 2.0, this bitfall reads format 1; install a newer bitfall",
+       [](Content& c) { c.version_major = 2; }},
+      {"impossible", [](Content& c) { c.version_major = 0; }},
       {"impossible", [](Content& c) { c.version_minor = -1; }},
       {"content_sha256", [](Content& c) { c.content_sha256 = std::string(64, '0'); }},
       {"unknown kind 'pooling'", [](Content& c) { c.kind = "pooling"; }},
@@ -175,6 +220,35 @@ TEST_CASE("whatever contradicts the specification is refused") {
       {"more iterations", [](Content& c) { c.iterations = -1; }},
       {"differ in number", [](Content& c) { c.seconds.clear(); }},
       {"needs more", [](Content& c) { c.codes.clear(); }},
+      {"needs more", [](Content& c) { c.codes_bytes = 2; }},
+      {"needs more", [](Content& c) { c.codes_bytes = -1; }},
+      {"layer 'fc': packed codes: 4 codes of 2 bits need 1 bytes, found 0",
+       [](Content& c) { c.codes_bytes = 0; }},
+      {"unknown coding 'huffman'", [](Content& c) { c.coding = "huffman"; }},
+      {"layer 'fc': coded codes", [](Content& c) { c.coding = "rans"; }},
+      {"codebook_scale", [](Content& c) { c.codebook_scale = -0.5; }},
+      {"codebook_scale", [](Content& c) { c.codebook_scale = std::numeric_limits<double>::infinity(); }},
+      {"codebook_scale", [](Content& c) { c.codebook_scale = 0.1; }},  // no float32
+      {"left of 'codebooks_int8'", [](Content& c) { c.codebook_scale = 0.5; }},
+      {"'codebooks_int8' has data", [](Content& c) { c.integers.push_back(1); }},
+      {"codeword that is infinite",
+       [](Content& c) {
+         c.codebook_scale = 65536;
+         c.integers = {1, 1, 1, 1, 1, 1};
+         c.codebook.clear();
+       }},
+      {"can't be constant", [](Content& c) { c.constant = 2; }},
+      {"can't be constant",
+       [](Content& c) {
+         c.constant = 1;
+         c.kept_elements = 0;
+       }},
+      {"claims far more",
+       [](Content& c) {
+         c.constant = 1;
+         c.kept_elements = std::int64_t{1} << 39;
+       }},
+      {"can't be constant", [](Content& c) { c.constant = -1; }},
       {"belong to nothing", [](Content& c) { c.codes.push_back(0); }},
       {"code 3", [](Content& c) { c.codes[0] = 0b11; }},
       {"needs more", [](Content& c) { c.codebook.pop_back(); }},
@@ -189,8 +263,8 @@ TEST_CASE("whatever contradicts the specification is refused") {
     change(content);
     check_refused(file_of(content), words);
   }
-  for (const char* name : {"layers", "codes", "codebooks", "iterations", "kept", "kept_data", "plan", "model",
-                           "provenance", "provenance_seconds"}) {
+  for (const char* name : {"layers", "codes", "codebooks", "codebooks_int8", "iterations", "kept",
+                           "kept_data", "plan", "model", "provenance", "provenance_seconds"}) {
     Content content;
     content.left_out = name;
     check_refused(file_of(content), std::string("'") + name + "' is missing");
@@ -202,6 +276,7 @@ TEST_CASE("padding bits that are not zero are refused") {
   Content content;
   content.k = 5;
   content.codebook.resize(10);
+  content.codes_bytes = 2;
   content.codes = {0b01'000'010, 0b0001'010'0};
   check_refused(file_of(content), "padding");
 }

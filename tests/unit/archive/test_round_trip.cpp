@@ -69,6 +69,29 @@ TEST_CASE("an archive of nothing and an archive that compresses extremely are re
   write_archive(zeros, folder / "z.h5");
   CHECK(std::filesystem::file_size(folder / "z.h5") > 100'000'000);
   CHECK(read_archive(folder / "z.h5").kept.at(0).bytes == zeros.kept[0].bytes);
+  Archive same;  // 10 million equal codes: 20 MB in memory, some 30 bytes coded
+  same.layers.push_back(random_layer("same", {10'000'000, 1}, 1, 2, 1));
+  same.layers[0].codes.assign(10'000'000, 1);
+  write_archive(same, folder / "s.h5");
+  CHECK(difference(same, read_archive(folder / "s.h5")).empty());
+}
+
+TEST_CASE("constants take one element, whatever their size") {
+  const TemporaryFolder folder;
+  Archive archive;
+  archive.kept.push_back({"var", "float32", {1000}, "float32", {}});
+  for (int i = 0; i < 1000; ++i)
+    archive.kept[0].bytes.insert(archive.kept[0].bytes.end(), {0x58, 0xff, 0x7f, 0x3f});
+  archive.kept.push_back({"pair", "int8", {2}, "int8", {5, 5}});
+  archive.kept.push_back({"almost", "int8", {3}, "int8", {5, 5, 6}});
+  archive.kept.push_back({"scalar", "int16", {}, "int16", {1, 1}});
+  CHECK(is_constant(archive.kept[0]));
+  CHECK(is_constant(archive.kept[1]));
+  CHECK_FALSE(is_constant(archive.kept[2]));
+  CHECK_FALSE(is_constant(archive.kept[3]));
+  const ArchiveBytes bytes = write_archive(archive, folder / "a.h5");
+  CHECK(difference(archive, read_archive(folder / "a.h5")).empty());
+  CHECK(bytes.kept == 4 + 1 + 3 + 2);
 }
 
 TEST_CASE("datasets larger than one chunk are read back") {
@@ -115,6 +138,9 @@ TEST_CASE("an archive that contradicts itself is not written, and the error name
   check_refused(broken([](Archive& a) { a.layers[2].codes.pop_back(); }), "layer2.0.conv2");
   check_refused(broken([](Archive& a) { a.layers[2].codebook.pop_back(); }), "codebook");
   check_refused(broken([](Archive& a) { a.layers[2].codebook[7] = 0x7c01; }), "NaN");
+  check_refused(broken([](Archive& a) { a.layers[5].codebook[7] = 0x7c00; }), "infinite");
+  check_refused(broken([](Archive& a) { a.layers[5].codebook[7] ^= 1; }), "layer 'int8': an int8 codebook");
+  check_refused(broken([](Archive& a) { a.layers[5].codebook_scale = -1; }), "positive");
   check_refused(broken([](Archive& a) { a.layers[2].d = 7; }), "divide");
   check_refused(broken([](Archive& a) { a.layers[2].weight_shape[0] = -1; }), "size -1");
   check_refused(broken([](Archive& a) { a.layers[1].name = a.layers[0].name; }), "occurs twice");

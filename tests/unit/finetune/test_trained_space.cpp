@@ -50,3 +50,19 @@ TEST_CASE("rounding to fp16 changes vector and layers alike, and names a layer t
     REQUIRE(std::string(error.what()).find("conv2") != std::string::npos);
   }
 }
+
+TEST_CASE("a codebook of multiples of a scale is one again after it was trained") {
+  Network network = small_network();
+  std::vector<QuantizedLayer> layers = {quantize_layer(network, "conv2", 9, 4)};
+  layers[0].codebook_scale = 1;  // int8; which scale does not matter here
+  TrainedSpace space;
+  space.add_codebook(layers[0]);
+  for (float& value : space.values()) value *= 0.9F;
+  space.values()[3] = 1.27F;
+  space.round_codebooks(layers);
+  REQUIRE(layers[0].codebook_scale == 1.27F / 127);
+  const std::vector<std::int8_t> integers = codebook_integers(layers[0].codebook, layers[0].codebook_scale);
+  REQUIRE(integers[3] == 127);
+  for (std::size_t i = 0; i < integers.size(); ++i)
+    REQUIRE(space.values()[i] == half_to_float(codebook_value(integers[i], layers[0].codebook_scale)));
+}
