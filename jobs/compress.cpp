@@ -11,6 +11,7 @@
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
+#include "permute.hpp"
 #include "plan_options.hpp"
 #include "provenance.hpp"
 #include "recipe.hpp"
@@ -28,6 +29,7 @@ struct CompressOptions {
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
   PlanOptions plan;
+  PermuteOptions permute;
   CompressionParameters compression;
   std::string bn = "walk";
   Recipe recipe;
@@ -60,6 +62,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_plan_options(job, options.plan);
+  add_permute_options(job, options.permute);
   add_cluster_options(job, options.compression.cluster);
   job.add_option("--gram-rows", options.compression.gram_rows,
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
@@ -128,6 +131,7 @@ class CompressJob {
     std::optional<Network> teacher;
     if (options_.finetunes() || walks_with_teacher_)
       teacher.emplace(load_network(options_.model, context_.communicator).network);
+    if (options_.permute.permute) permute(teacher);
     const FinetuneSetting setting{.student = loaded_.network,
                                   .teacher = teacher ? *teacher : loaded_.network,
                                   .shards = shards,
@@ -156,11 +160,35 @@ class CompressJob {
     return memory;
   }
 
+  /// Both networks, so that their channels still correspond.
+  void permute(std::optional<Network>& teacher) {
+    const StageTimer timer(seconds_["permute"]);
+    const NetworkPermutation found = find_network_permutation(
+        loaded_.network, permutable_layers(plan_), options_.permute, context_.options.seed, context_);
+    const std::vector<std::int64_t> image = {preprocessing_.channels, preprocessing_.crop,
+                                             preprocessing_.crop};
+    if (!permute_network(loaded_.network, found, image, context_)) return;
+    if (teacher) permute_channels(*teacher, found.graph, found.orders);
+    permutation_ = found.description;
+  }
+
+  [[nodiscard]] std::string plan_json() const {
+    if (permutation_.is_null()) return to_json(plan_);
+    auto json = nlohmann::ordered_json::parse(to_json(plan_));
+    json["permutation"] = permutation_;
+    return json.dump();
+  }
+
   void print_plan() {
     const MemoryPlan memory = plan_for(options_.calibration_images);
-    const nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))},
-                                   {"memory", to_json(memory)}};
-    context_.reporter.result(fields, to_table(plan_) + "\n" + describe(memory));
+    nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}};
+    std::string text = to_table(plan_) + "\n";
+    if (options_.permute.permute) {
+      const ChannelGraph graph = find_channels(loaded_.network);
+      fields["channels"] = channels_json(graph);
+      text += channels_text(graph);
+    }
+    context_.reporter.result(fields, text + describe(memory));
   }
 
   std::vector<at::Tensor> inputs(const ShardSet& shards) {
@@ -178,6 +206,7 @@ class CompressJob {
          {"data", shards.fingerprint()},
          {"preprocess", to_json(preprocessing_)},
          {"plan", nlohmann::json::parse(to_json(plan_))},
+         {"permute", options_.permute.permute ? options_.permute.proposals : -1},
          {"seed", context_.options.seed},
          {"calibration-images", options_.calibration_images},
          {"micro-batch", options_.data.micro_batch},
@@ -274,7 +303,7 @@ class CompressJob {
       const StageTimer timer(seconds_["write"]);
       archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
       archive.layers = std::move(layers_);
-      archive.plan_json = to_json(plan_);
+      archive.plan_json = plan_json();
       archive.model = loaded_.network.save_without_weights();
       archive.provenance_json = provenance;
       bytes = write_archive(archive, options_.output);
@@ -320,6 +349,7 @@ class CompressJob {
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;
+  nlohmann::json permutation_;       ///< null: channels are where they were
   bool walks_with_teacher_ = false;  ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;

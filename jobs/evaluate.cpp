@@ -11,6 +11,7 @@
 #include "io/archive/safetensors.hpp"
 #include "layer_errors.hpp"
 #include "output_path.hpp"
+#include "permute.hpp"
 #include "src/parallel/memory.hpp"
 #include "src/parallel/threads.hpp"
 
@@ -30,7 +31,8 @@ class EvaluateJob {
   EvaluateJob(const EvaluateOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        student_(load_network(options.model, context.communicator).network),
+        loaded_(load_network(options.model, context.communicator)),
+        student_(std::move(loaded_.network)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
         shards_(open_shards(options.data.shards, context)) {
     if (!options.teacher.empty())
@@ -109,6 +111,10 @@ class EvaluateJob {
   }
 
   std::vector<LayerError> layer_errors() {
+    if (loaded_.archive) {  // weights are compared entry by entry
+      if (const auto found = repeat_permutation(*loaded_.archive, *teacher_, context_))
+        permute_channels(*teacher_, found->graph, found->orders);
+    }
     auto images = load_inputs(shards_, preprocessing_, batches_, context_.threads, context_.communicator);
     return measure_layer_errors(student_, *teacher_, std::move(images), context_.threads,
                                 context_.communicator);
@@ -150,6 +156,7 @@ class EvaluateJob {
 
   const EvaluateOptions& options_;
   JobContext& context_;
+  LoadedNetwork loaded_;
   Network student_;
   std::optional<Network> teacher_;
   Preprocessing preprocessing_;

@@ -10,6 +10,7 @@
 #include "inputs.hpp"
 #include "kept.hpp"
 #include "output_path.hpp"
+#include "permute.hpp"
 #include "provenance.hpp"
 #include "recipe.hpp"
 #include "reestimate.hpp"
@@ -76,6 +77,10 @@ class FinetuneJob {
     if (options_.bn_reestimate) {
       const StageTimer timer(seconds_["batch_norm"]);
       const bool folded = has_folded_norms(teacher_.network);
+      if (folded) {  // channel by channel
+        if (const auto found = repeat_permutation(*student_.archive, teacher_.network, context_))
+          permute_channels(teacher_.network, found->graph, found->orders);
+      }
       reestimate_all_batch_norms(student_.network, folded ? &teacher_.network : nullptr, shards,
                                  preprocessing_, options_.calibration_images, options_.data.micro_batch,
                                  context_);
