@@ -112,8 +112,9 @@ class CompressJob {
   void run() {
     if (context_.options.dry_run) return print_plan();
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     options_.checkpoints.require_other_than(options_.output);
+    const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);

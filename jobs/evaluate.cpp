@@ -38,7 +38,7 @@ class EvaluateJob {
     if (!options.teacher.empty())
       teacher_.emplace(load_network(options.teacher, context.communicator).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");
-    if (!options.logits.empty()) require_writable(options.logits, context.communicator);
+    if (!options.logits.empty()) claim_ = claim_output(options.logits, context.communicator);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards_.samples().size()), options.images,
                                         context.options.seed);
     batches_ =
@@ -163,6 +163,7 @@ class EvaluateJob {
   ShardSet shards_;
   std::vector<std::vector<std::int64_t>> batches_;
   std::vector<at::Tensor> logits_;
+  ClaimedOutput claim_;  ///< of --save-logits
   Evaluation total_;
 };
 

@@ -52,8 +52,9 @@ class FinetuneJob {
   }
 
   void run() {
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     options_.checkpoints.require_other_than(options_.output);
+    const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);

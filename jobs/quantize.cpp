@@ -39,7 +39,7 @@ class QuantizeJob {
       return context_.reporter.result({{"plan", nlohmann::json::parse(to_json(plan_))}}, to_table(plan_));
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     const Collected collected = read_collected(options_.statistics, loaded_.file_sha256, context_);
     const double begin = context_.reporter.seconds();
     quantize(collected);
