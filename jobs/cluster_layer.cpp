@@ -29,7 +29,8 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                                                  .iterations = parameters.iterations,
                                                  .seed = parameters.seed,
                                                  .stream = random_stream::clustering + index,
-                                                 .threads = parameters.threads},
+                                                 .threads = parameters.threads,
+                                                 .backend = parameters.backend},
                                       .sweeps = parameters.sweeps,
                                       .target_iterations = parameters.target_iterations,
                                       .damping = parameters.damping};

@@ -31,6 +31,11 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
                  "with --metric full: added to the Gram matrix's diagonal, relative to its mean")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
+  job.add_option("--device", parameters.device,
+                 "what k-means runs on: cpu, cuda (a GPU for each rank of a host), or auto: cuda where every "
+                 "rank has a GPU; the result is the same")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
 }
 
 Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {
