@@ -31,7 +31,8 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                  .seed = parameters.seed,
                  .stream = random_stream::clustering + index,
                  .threads = parameters.threads,
-                 .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16)},
+                 .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16),
+                 .backend = parameters.backend},
       .sweeps = parameters.sweeps,
       .target_iterations = parameters.target_iterations,
       .damping = parameters.damping};

@@ -1,6 +1,7 @@
 #pragma once
 /// One layer of a network through k-means: what `compress` and `quantize` share.
 #include <optional>
+#include <string>
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/network.hpp"
@@ -20,6 +21,8 @@ struct ClusterParameters {
   std::optional<CodebookType> codebook_type;  ///< fp16 without a value
   std::uint64_t seed = 0;
   int threads = 1;
+  std::string device = "auto";       ///< auto, cpu or cuda
+  const Backend* backend = nullptr;  ///< what `device` has become; nullptr: the CPU
 };
 
 /// A layer and how much of its weight's energy, as the metric sees it, was lost.

@@ -5,6 +5,7 @@
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "chosen_device.hpp"
 #include "compression.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
@@ -113,6 +114,7 @@ class CompressJob {
     if (context_.options.dry_run) return print_plan();
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    device_ = chosen_device(options_.compression.cluster.device, context_);
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
@@ -269,6 +271,7 @@ class CompressJob {
     const ShardSet& shards = setting.shards;
     auto& parameters = options_.compression;
     parameters.bn_along_the_walk = options_.bn == "walk";
+    parameters.cluster.backend = &device_->backend();
     Compression compression(loaded_.network, plan_, parameters, context_,
                             [&](QuantizedLayer& layer, std::size_t index, bool adopted) {
                               finish_layer(setting, resumed, layer, index, adopted);
@@ -347,6 +350,7 @@ class CompressJob {
 
   CompressOptions& options_;
   JobContext& context_;
+  std::unique_ptr<ComputeDevice> device_;
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;

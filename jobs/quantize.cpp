@@ -4,6 +4,7 @@
 
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
+#include "chosen_device.hpp"
 #include "cluster_layer.hpp"
 #include "collected.hpp"
 #include "gather_layers.hpp"
@@ -40,6 +41,7 @@ class QuantizeJob {
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    device_ = chosen_device(options_.cluster.device, context_);
     const Collected collected = read_collected(options_.statistics, loaded_.file_sha256, context_);
     const double begin = context_.reporter.seconds();
     quantize(collected);
@@ -78,6 +80,7 @@ class QuantizeJob {
     ClusterParameters parameters = options_.cluster;
     parameters.seed = context_.options.seed;
     parameters.threads = context_.threads;
+    parameters.backend = &device_->backend();
     const ClusteredLayer clustered =
         cluster_layer(loaded_.network, plan_, planned_[i], moments_of(collected, planned), parameters,
                       Communicator::self());
@@ -128,6 +131,7 @@ class QuantizeJob {
 
   const QuantizeOptions& options_;
   JobContext& context_;
+  std::unique_ptr<ComputeDevice> device_;
   LoadedNetwork loaded_;
   Plan plan_;
   std::vector<std::size_t> planned_;  ///< indices of the quantized layers in the plan
