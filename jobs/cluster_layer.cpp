@@ -19,23 +19,28 @@ std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
 
 }  // namespace
 
+QuantizerParameters quantizer_parameters(const ClusterParameters& parameters) {
+  return {.kmeans = {.iterations = parameters.iterations,
+                     .seed = parameters.seed,
+                     .threads = parameters.threads,
+                     .anneal = parameters.anneal,
+                     .backend = parameters.backend,
+                     .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16)},
+          .sweeps = parameters.sweeps,
+          .target_iterations = parameters.target_iterations,
+          .restarts = parameters.restarts,
+          .damping = parameters.damping};
+}
+
 ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
                              const LayerMoments& moments, const ClusterParameters& parameters,
                              const Communicator& communicator) {
   const LayerPlan& planned = plan.layers.at(index);
   const std::vector<float> blocks = weight_blocks(network, planned.layer);
   const WeightBlocks weight{blocks, planned.layer.rows(), planned.d};
-  const QuantizerParameters quantizer{
-      .kmeans = {.k = planned.k,
-                 .iterations = parameters.iterations,
-                 .seed = parameters.seed,
-                 .stream = random_stream::clustering + index,
-                 .threads = parameters.threads,
-                 .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16),
-                 .backend = parameters.backend},
-      .sweeps = parameters.sweeps,
-      .target_iterations = parameters.target_iterations,
-      .damping = parameters.damping};
+  QuantizerParameters quantizer = quantizer_parameters(parameters);
+  quantizer.kmeans.k = planned.k;
+  quantizer.kmeans.stream = random_stream::clustering + index;
   QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
   ClusteredLayer clustered;
   clustered.layer = QuantizedLayer{.name = planned.layer.name,

@@ -15,6 +15,8 @@ namespace bitfall {
 /// What of the command line decides how weights are quantized, beside the plan.
 struct ClusterParameters {
   std::int64_t iterations = 100;  ///< of k-means (paper)
+  double anneal = 0;              ///< KmeansParameters::anneal
+  std::int64_t restarts = QuantizerParameters{}.restarts;
   std::int64_t sweeps = QuantizerParameters{}.sweeps;
   double damping = QuantizerParameters{}.damping;
   std::int64_t target_iterations = QuantizerParameters{}.target_iterations;
@@ -24,6 +26,9 @@ struct ClusterParameters {
   std::string device = "auto";       ///< auto, cpu or cuda
   const Backend* backend = nullptr;  ///< what `device` has become; nullptr: the CPU
 };
+
+/// What of it the quantizer takes.
+[[nodiscard]] QuantizerParameters quantizer_parameters(const ClusterParameters& parameters);
 
 /// A layer and how much of its weight's energy, as the metric sees it, was lost.
 struct ClusteredLayer {

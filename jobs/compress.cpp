@@ -12,6 +12,7 @@
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
+#include "output_weights.hpp"
 #include "permute.hpp"
 #include "plan_options.hpp"
 #include "provenance.hpp"
@@ -33,6 +34,7 @@ struct CompressOptions {
   PermuteOptions permute;
   CompressionParameters compression;
   std::string bn = "walk";
+  bool output_weights = false;
   Recipe recipe;
   FinetuneOptions finetune;
   CheckpointOptions checkpoints;
@@ -65,14 +67,21 @@ void add_options(CLI::App& job, CompressOptions& options) {
   add_plan_options(job, options.plan);
   add_permute_options(job, options.permute);
   add_cluster_options(job, options.compression.cluster);
-  job.add_option("--gram-rows", options.compression.gram_rows,
+  job.add_option("--gram-rows", options.compression.moments.gram_rows,
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
   job.add_flag(
-      "--match-teacher,!--own-outputs", options.compression.match_teacher,
+      "--match-teacher,!--own-outputs", options.compression.moments.match_teacher,
       "with --metric full: aim at the outputs of the uncompressed network, so that layers make up for "
       "the errors before them (recipe best), or at those of the layer's own weight");
+  job.add_flag(
+      "--mend-shortcuts,!--leave-shortcuts", options.compression.moments.mend_shortcuts,
+      "with --match-teacher: the last layer of a residual block also makes up for the error of what its "
+      "output is added to (recipe best)");
+  job.add_flag("--output-weights,!--equal-outputs", options.output_weights,
+               "rows count by the second moment of the loss gradient at their output (one backward pass over "
+               "the calibration images)");
   job.add_option("--target-iterations", options.compression.cluster.target_iterations, "of --match-teacher")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -106,7 +115,7 @@ class CompressJob {
                       " is an archive already; give the TorchScript of the uncompressed network");
     }
     plan_ = make_plan(loaded_.network, options.plan, context.options.overrides);
-    walks_with_teacher_ = options.compression.match_teacher ||
+    walks_with_teacher_ = options.compression.moments.match_teacher ||
                           (options.compression.bn_reestimate && has_folded_norms(loaded_.network));
   }
 
@@ -141,6 +150,7 @@ class CompressJob {
                                   .preprocessing = preprocessing_,
                                   .options = options_.finetune,
                                   .checkpoints = options_.checkpoints,
+                                  .reassign = reassign_parameters(),
                                   .stop = stop ? &*stop : nullptr,
                                   .run_file = run_file,
                                   .context = context_};
@@ -159,7 +169,7 @@ class CompressJob {
     MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
     if (walks_with_teacher_) add_teacher(memory);
-    add_quantizer(memory, plan_, options_.compression.match_teacher, context_.communicator);
+    add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     return memory;
   }
 
@@ -214,15 +224,29 @@ class CompressJob {
          {"calibration-images", options_.calibration_images},
          {"micro-batch", options_.data.micro_batch},
          {"iterations", options_.compression.cluster.iterations},
+         {"anneal", options_.compression.cluster.anneal},
+         {"restarts", options_.compression.cluster.restarts},
          {"sweeps", options_.compression.cluster.sweeps},
          {"damping", options_.compression.cluster.damping},
-         {"match-teacher", options_.compression.match_teacher},
+         {"match-teacher", options_.compression.moments.match_teacher},
+         {"mend-shortcuts", options_.compression.moments.mend_shortcuts},
+         {"output-weights", options_.output_weights},
          {"target-iterations", options_.compression.cluster.target_iterations},
-         {"gram-rows", options_.compression.gram_rows},
+         {"gram-rows", options_.compression.moments.gram_rows},
          {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
          {"bn-reestimate", options_.compression.bn_reestimate},
          {"bn-order", options_.bn}});
     return fields;
+  }
+
+  [[nodiscard]] ReassignParameters reassign_parameters() const {
+    ReassignParameters parameters;
+    parameters.every = options_.finetune.reassign_every;
+    parameters.calibration_images = options_.calibration_images;
+    parameters.micro_batch = options_.data.micro_batch;
+    parameters.moments = options_.compression.moments;
+    parameters.cluster = options_.compression.cluster;
+    return parameters;
   }
 
   [[nodiscard]] const Network* teacher_of_the_walk(const FinetuneSetting& setting) const {
@@ -272,13 +296,19 @@ class CompressJob {
     auto& parameters = options_.compression;
     parameters.bn_along_the_walk = options_.bn == "walk";
     parameters.cluster.backend = &device_->backend();
+    const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
+    auto images = inputs(shards);
+    if (options_.output_weights) {
+      const StageTimer timer(seconds_["output_weights"]);
+      const auto mine = context_.communicator.share(static_cast<std::int64_t>(micro_batches_.size()));
+      parameters.moments.row_weights =
+          measure_output_weights(loaded_.network, images, mine.first * options_.data.micro_batch, context_);
+    }
     Compression compression(loaded_.network, plan_, parameters, context_,
                             [&](QuantizedLayer& layer, std::size_t index, bool adopted) {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
-    const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
-    auto images = inputs(shards);
     {
       const StageTimer timer(seconds_["walk"]);
       walk(

@@ -35,38 +35,9 @@ void Compression::before_step(const WalkStep& step) {
 
 LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step) {
   const LayerPlan& planned = plan_.layers.at(layer_index);
-  LayerMoments moments;
-  if (planned.metric == Metric::euclidean) return moments;
   const StageTimer timer(seconds_["gram"]);
-  if (planned.metric == Metric::full) {
-    const std::int64_t rows =
-        parameters_.gram_rows < 0 ? 16 * planned.layer.columns() : parameters_.gram_rows;
-    const FullGramParameters parameters{.rows = rows,
-                                        .seed = context_.options.seed,
-                                        .stream = random_stream::gram_rows + layer_index,
-                                        .threads = context_.threads};
-    FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context_.communicator);
-    if (parameters_.match_teacher) {
-      const at::Tensor weight = network_.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
-      const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
-      moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,
-                                                        step.inputs, parameters, context_.communicator);
-    }
-    moments.per_position = diagonal_blocks(gram, planned.d);
-    moments.full = std::move(gram.lower);
-    moments.pooled = sum_positions(moments.per_position, planned.d);
-  } else {
-    const GramParameters parameters{
-        .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context_.threads};
-    Gram gram = accumulate_gram(planned.layer, step.inputs, parameters, context_.communicator);
-    moments.pooled = std::move(gram.pooled);
-    moments.per_position = std::move(gram.per_position);
-  }
-  if (std::all_of(moments.pooled.begin(), moments.pooled.end(), [](double g) { return g == 0; })) {
-    context_.reporter.warning("the input of layer '" + planned.layer.name +
-                              "' is zero on every calibration image; it is quantized without weighting");
-  }
-  return moments;
+  return measure_moments(network_, layer_index, planned.metric, planned.d,
+                         network_.tensor(planned.layer.weight_name), step, parameters_.moments, context_);
 }
 
 const QuantizedLayer* Compression::finished(const std::string& name) const {

@@ -11,13 +11,13 @@
 #include "bitfall/quantized_layer.hpp"
 #include "cluster_layer.hpp"
 #include "job.hpp"
+#include "layer_moments.hpp"
 
 namespace bitfall {
 
 struct CompressionParameters {
-  ClusterParameters cluster;      ///< seed and threads come from the context
-  std::int64_t gram_rows = -1;    ///< metric full: unfolded rows that H is summed over; 0: all, -1: 16 D
-  bool match_teacher = false;     ///< metric full: aim at the outputs of the unquantized network
+  ClusterParameters cluster;  ///< seed and threads come from the context
+  MomentParameters moments;
   bool bn_reestimate = false;     ///< recompute batch-norm statistics
   bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
 };

@@ -68,6 +68,7 @@ class FinetuneJob {
                                   .preprocessing = preprocessing_,
                                   .options = options_.finetune,
                                   .checkpoints = options_.checkpoints,
+                                  .reassign = reassign_parameters(),
                                   .stop = stop ? &*stop : nullptr,
                                   .run_file = run_file,
                                   .context = context_};
@@ -91,12 +92,24 @@ class FinetuneJob {
   }
 
  private:
+  /// Layers of the metric full aim at the teacher, which is at hand here.
+  [[nodiscard]] ReassignParameters reassign_parameters() const {
+    ReassignParameters parameters;
+    parameters.every = options_.finetune.reassign_every;
+    parameters.calibration_images = options_.calibration_images;
+    parameters.micro_batch = options_.data.micro_batch;
+    parameters.moments.match_teacher = true;
+    parameters.moments.mend_shortcuts = true;
+    return parameters;
+  }
+
   [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
     nlohmann::json fields = to_json(options_.finetune);
     fields.update({{"job", "finetune"},
                    {"archive", student_.archive->content_sha256},
                    {"teacher", teacher_.file_sha256},
                    {"data", shards.fingerprint()},
+                   {"calibration-images", options_.calibration_images},
                    {"preprocess", to_json(preprocessing_)},
                    {"codebook", options_.codebook ? to_string(*options_.codebook) : "as it is"},
                    {"seed", context_.options.seed}});

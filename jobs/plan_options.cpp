@@ -26,6 +26,15 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
   job.add_option("--iterations", parameters.iterations, "k-means iterations at most")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  job.add_option("--anneal", parameters.anneal,
+                 "noise on the blocks before each codebook update, in standard deviations of their values, "
+                 "dying away over the iterations; 0: none")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  job.add_option("--restarts", parameters.restarts,
+                 "quantize each layer from so many random starts and keep the one of least final error")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
   job.add_option("--sweeps", parameters.sweeps, "with --metric full: codebook, then all codes, so many times")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();

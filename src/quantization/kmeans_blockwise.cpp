@@ -71,12 +71,10 @@ class BlockwiseClusters {
 
   /// Gives empty clusters the worst served blocks, which become their members. Returns how many.
   std::int64_t refill(std::span<float> codebook) {
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(k_), 0);
-    for (const std::int32_t code : codes_) ++counts[static_cast<std::size_t>(code)];
-    communicator_.sum(counts);
+    const std::vector<std::int64_t> members = counts();
     std::vector<std::int64_t> empty;
     for (std::int64_t code = 0; code < k_; ++code)
-      if (counts[static_cast<std::size_t>(code)] == 0) empty.push_back(code);
+      if (members[static_cast<std::size_t>(code)] == 0) empty.push_back(code);
     const std::int64_t first = share_.first * blocks_.rows;
     const auto refills = choose_refills({first, codes_, errors_}, BlockIdentity(blocks_.values, blocks_.d),
                                         k_, empty, communicator_);
@@ -88,6 +86,14 @@ class BlockwiseClusters {
         codes_[static_cast<std::size_t>(local)] = refill.to;
     }
     return static_cast<std::int64_t>(refills.size());
+  }
+
+  /// Members of each codeword on all ranks (collective).
+  [[nodiscard]] std::vector<std::int64_t> counts() const {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(k_), 0);
+    for (const std::int32_t code : codes_) ++counts[static_cast<std::size_t>(code)];
+    communicator_.sum(counts);
+    return counts;
   }
 
   void update(std::span<float> codebook) {
@@ -166,7 +172,8 @@ std::vector<std::int64_t> integer_row_weights(std::span<const double> weights, s
 }
 
 std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const PositionMetrics& metrics,
-                                              std::int64_t iterations, BlockwiseState& state) {
+                                              std::int64_t iterations, const Annealing& annealing,
+                                              BlockwiseState& state) {
   const PositionBlocks blocks(problem.weight);
   const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
   BlockwiseClusters clusters(problem, blocks, metrics, k);
@@ -174,13 +181,14 @@ std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const Posi
   Stopwatch watch;
   for (std::int64_t i = 0; i < iterations; ++i) {
     KmeansIteration iteration = clusters.assign(state.codebook);
-    if (iteration.moved > 0) {
+    if (iteration.moved > 0 || annealing.is_on()) {
       iteration.refilled = clusters.refill(state.codebook);
       clusters.update(state.codebook);
+      if (annealing.is_on()) annealing.disturb(i + 1, clusters.counts(), state.codebook);
     }
     iteration.seconds = watch.lap();
     history.push_back(iteration);
-    if (iteration.moved == 0) break;
+    if (iteration.moved == 0 && !annealing.is_on()) break;
   }
   state.codes = clusters.all_codes();
   return history;
