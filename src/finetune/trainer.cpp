@@ -84,7 +84,7 @@ Trainer::Trainer(Network& student, const Network& teacher, TrainedSpace space, T
       teacher_(teacher),
       space_(std::move(space)),
       parameters_(parameters),
-      request_{space_.names(), parameters.train_batch_norms},
+      request_{space_.names(), parameters.train_batch_norms, {}},
       norms_(trained_norms(student, parameters.train_batch_norms)),
       channels_(channels_of(student, norms_)),
       optimizer_(parameters.optimizer, space_.values().size()),
