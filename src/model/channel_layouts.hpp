@@ -12,9 +12,9 @@ namespace bitfall {
 
 /// What is known of a computed tensor. Its channel axis is 1.
 struct ChannelLayout {
-  std::int64_t rank = 0;         ///< number of axes; 0: unknown
+  std::int64_t rank = 0;           ///< number of axes; 0: unknown
   std::vector<ChannelRun> runs{};  ///< along axis 1; empty: nothing there can move
-  bool unit_space = false;       ///< every axis after 1 has size one
+  bool unit_space = false;         ///< every axis after 1 has size one
   /// Each run is longer than it says by one factor, the number of positions that a flatten has met.
   bool flattened = false;
   [[nodiscard]] bool known() const { return rank >= 2; }
