@@ -300,6 +300,7 @@ class CompressJob {
                                      {"overhead", bytes.overhead}}},
                                    {"original_bytes", plan_.sizes.original_bytes},
                                    {"information_bytes", plan_.sizes.information_bytes()},
+                                   {"coded_bytes", coded_bytes(archive.layers)},
                                    {"ratio", ratio},
                                    {"information_ratio", plan_.sizes.ratio()},
                                    {"layers", archive.layers.size()},

@@ -82,7 +82,7 @@ class QuantizeJob {
         cluster_layer(loaded_.network, plan_, planned_[i], moments_of(collected, planned), parameters,
                       Communicator::self());
     layers_[i] = clustered.layer;
-    return clustered.relative_objective;
+    return clustered.relative_error;
   }
 
   /// What every rank knows of a layer that another one has quantized.
@@ -120,6 +120,7 @@ class QuantizeJob {
                               {"bytes", bytes.file},
                               {"ratio", ratio},
                               {"information_bytes", plan_.sizes.information_bytes()},
+                              {"coded_bytes", coded_bytes(layers_)},
                               {"layers", layers_.size()},
                               {"seconds", seconds},
                               {"peak_memory_bytes", context_.communicator.max(peak_rss_bytes())}},

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bitfall/kmeans.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/position_metrics.hpp"
 #include "quantization/problem.hpp"
 
@@ -22,18 +23,20 @@ struct PositionBlocks {
   }
 };
 
-/// Minimises sum over blocks of w_r (v - c)^T G_j (v - c), from `codebook` (k x d) on, at most `iterations`
-/// times. `codes` are in the order of the weight (r * m + j), complete on every rank (collective).
+/// Minimises sum over blocks of w_r (v - c)^T G_j (v - c), plus the price of the codes, from `codebook`
+/// (k x d) on, at most `iterations` times. `codes` are in the order of the weight (r * m + j), complete on
+/// every rank (collective). Row weights and a price exclude each other.
 struct BlockwiseState {
   std::vector<float> codebook;
   std::vector<std::int32_t> codes;
 };
 [[nodiscard]] std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem,
                                                             const PositionMetrics& metrics,
-                                                            std::int64_t iterations, BlockwiseState& state);
+                                                            std::int64_t iterations, BlockwiseState& state,
+                                                            CodeRate& rate);
 
 /// One E-step with the codebook as it is: codes and objective.
 [[nodiscard]] KmeansIteration blockwise_assign(const Problem& problem, const PositionMetrics& metrics,
-                                               BlockwiseState& state);
+                                               BlockwiseState& state, CodeRate& rate);
 
 }  // namespace bitfall

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/codeword_order.hpp"
 #include "quantization/full_descent.hpp"
 #include "quantization/kmeans_blockwise.hpp"
@@ -65,40 +68,67 @@ void store_codebook(std::span<float> codebook, std::int64_t d, CodebookType type
   result.codebook_scale = stored.scale;
 }
 
+/// The prices of the codes that a coarser stage has found.
+template <class Code>
+CodeRate rate_of(const QuantizerParameters& parameters, double energy, std::int64_t k,
+                 const std::vector<Code>& codes) {
+  CodeRate rate(k, parameters.relative_bit_price * energy, parameters.kmeans.codeword_bits);
+  rate.update(std::vector<std::int32_t>(codes.begin(), codes.end()));
+  return rate;
+}
+
+/// Drops the codewords that do not earn their price, and takes it back where the blocks that must move
+/// together cost more than each of them alone promised.
+void drop_codewords(FullDescent& descent, CodeRate& rate) {
+  const std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
+  const std::vector<std::int32_t> codes = descent.all_codes();
+  const double before = descent.objective() + rate.cost();
+  if (rate.drop(descent.alternatives(rate.penalties(descent.error_unit()))) == 0) return;
+  (void)descent.sweep(rate.penalties(descent.error_unit()));
+  rate.update(descent.all_codes());
+  if (descent.objective() + rate.cost() <= before) return;
+  descent.start(codebook, codes);
+  rate.update(codes);
+}
+
 /// Sweeps from the blockwise result on; the codebook is rounded before the last ones.
 void sweep(FullDescent& descent, const Problem& problem, const QuantizerParameters& parameters,
-           KmeansResult& result) {
+           CodeRate& rate, KmeansResult& result) {
   constexpr std::int64_t gradient_steps = 3;  // 6 were no better on ResNet-18 and ResNet-20
   Stopwatch watch;
-  const auto record = [&](std::int64_t local_moved) {
-    std::vector<std::int64_t> moved{local_moved};
+  const auto sweep_once = [&] {
+    std::vector<std::int64_t> moved{descent.sweep(rate.penalties(descent.error_unit()))};
     problem.communicator.sum(moved);
-    result.iterations.push_back({descent.objective(), moved[0], 0, watch.lap()});
+    if (rate.active()) rate.update(descent.all_codes());
+    result.iterations.push_back({descent.objective() + rate.cost(), moved[0], 0, watch.lap(), rate.cost()});
     return moved[0];
   };
   for (std::int64_t i = 0; i < parameters.sweeps; ++i) {
     descent.fit_codebook(gradient_steps);
-    if (record(descent.sweep()) == 0) break;
+    if (rate.active()) drop_codewords(descent, rate);
+    if (sweep_once() == 0) break;
   }
   descent.fit_codebook(gradient_steps);
   std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
   store_codebook(codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
   descent.set_codebook(codebook);
   for (int i = 0; i < 2; ++i)
-    if (record(descent.sweep()) == 0) break;
+    if (sweep_once() == 0) break;
   result.codes = narrow(descent.all_codes());
+  if (rate.active()) result.k = compact(result.codebook, result.codes, problem.weight.d);
 }
 
-/// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps.
+/// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps. Bits have
+/// a price, a part of `energy`, from blockwise k-means on.
 BlockwiseState blockwise(const Problem& problem, const PositionMetrics& metrics, const LayerMoments& moments,
-                         const QuantizerParameters& parameters, std::int64_t iterations,
-                         KmeansResult& result) {
+                         const QuantizerParameters& parameters, double energy, KmeansResult& result) {
   KmeansParameters start = parameters.kmeans;
   start.iterations = std::min(start.iterations, parameters.start_iterations);
   const Whitening whitening = pooled_whitening(problem.weight, Metric::activation, moments);
   result = kmeans(problem.weight.values, problem.weight.d, whitening, start, problem.communicator);
   BlockwiseState state = start_from(result);
-  result.iterations = blockwise_kmeans(problem, metrics, iterations, state);
+  CodeRate rate = rate_of(parameters, energy, result.k, result.codes);
+  result.iterations = blockwise_kmeans(problem, metrics, parameters.kmeans.iterations, state, rate);
   return state;
 }
 
@@ -107,12 +137,13 @@ QuantizedBlocks quantize_blockwise(const Problem& problem, const LayerMoments& m
   QuantizedBlocks quantized;
   KmeansResult& result = quantized.kmeans;
   const PositionMetrics metrics(moments.per_position, problem.weight.d);
-  BlockwiseState state =
-      blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, result);
-  store_codebook(state.codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
-  result.iterations.push_back(blockwise_assign(problem, metrics, state));
-  result.codes = narrow(state.codes);
   quantized.energy = blockwise_energy(problem, metrics);
+  BlockwiseState state = blockwise(problem, metrics, moments, parameters, quantized.energy, result);
+  store_codebook(state.codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
+  CodeRate rate = rate_of(parameters, quantized.energy, result.k, state.codes);
+  result.iterations.push_back(blockwise_assign(problem, metrics, state, rate));
+  result.codes = narrow(state.codes);
+  if (rate.active()) result.k = compact(result.codebook, result.codes, problem.weight.d);
   return quantized;
 }
 
@@ -126,15 +157,18 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
     target = target_weight(problem, gram, moments.wanted_outputs, parameters.target_iterations);
     problem.weight.values = target;
   }
-  const BlockwiseState state =
-      blockwise(problem, PositionMetrics(moments.per_position, problem.weight.d), moments, parameters,
-                std::min(parameters.kmeans.iterations, parameters.blockwise_iterations), result);
   FullDescent descent(problem, gram);
   descent.start(std::vector<float>(static_cast<std::size_t>(problem.weight.d), 0.0f),
-                std::vector<std::int32_t>(state.codes.size(), 0));
+                std::vector<std::int32_t>(
+                    static_cast<std::size_t>(problem.weight.rows * problem.weight.positions()), 0));
   quantized.energy = descent.objective();
+  QuantizerParameters start = parameters;
+  start.kmeans.iterations = std::min(parameters.kmeans.iterations, parameters.blockwise_iterations);
+  const BlockwiseState state = blockwise(problem, PositionMetrics(moments.per_position, problem.weight.d),
+                                         moments, start, quantized.energy, result);
   descent.start(state.codebook, state.codes);
-  sweep(descent, problem, parameters, result);
+  CodeRate rate = rate_of(parameters, quantized.energy, result.k, state.codes);
+  sweep(descent, problem, parameters, rate, result);
   return quantized;
 }
 
@@ -142,11 +176,15 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
 
 QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
                                 const QuantizerParameters& parameters, const Communicator& communicator) {
+  BITFALL_ASSERT(parameters.relative_bit_price == 0 || moments.row_weights.empty(),
+                 "row weights and a price of bits");
   QuantizedBlocks quantized;
   if (metric == Metric::euclidean || metric == Metric::activation) {
     const Whitening whitening = pooled_whitening(weight, metric, moments);
-    quantized = {kmeans(weight.values, weight.d, whitening, parameters.kmeans, communicator),
-                 whitened_energy(weight.values, whitening)};
+    const double energy = whitened_energy(weight.values, whitening);
+    KmeansParameters priced = parameters.kmeans;
+    priced.bit_price = parameters.relative_bit_price * energy;
+    quantized = {kmeans(weight.values, weight.d, whitening, priced, communicator), energy};
   } else {
     const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
                           parameters.kmeans.threads, communicator,
