@@ -5,6 +5,7 @@
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "compress_search.hpp"
 #include "compression.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
@@ -27,6 +28,7 @@ struct CompressOptions {
   DataOptions data;
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
+  SizeTarget target;
   PlanOptions plan;
   CompressionParameters compression;
   std::string bn = "walk";
@@ -60,6 +62,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_plan_options(job, options.plan);
+  add_size_options(job, options.target);
   add_cluster_options(job, options.compression.cluster);
   job.add_option("--gram-rows", options.compression.gram_rows,
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
@@ -107,7 +110,11 @@ class CompressJob {
   }
 
   void run() {
-    if (context_.options.dry_run) return print_plan();
+    if (options_.target.is_set()) target_bytes_ = options_.target.bytes(plan_.sizes);  // before any work
+    if (context_.options.dry_run) {
+      if (options_.target.is_set()) search(open_shards(options_.data.shards, context_));
+      return print_plan();
+    }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     require_writable(options_.output, context_.communicator);
     options_.checkpoints.require_other_than(options_.output);
@@ -115,6 +122,7 @@ class CompressJob {
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    if (options_.target.is_set()) search(shards);
     const MemoryPlan memory = plan_for(static_cast<std::int64_t>(samples_.size()));
     context_.reporter.event("plan",
                             {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}});
@@ -142,12 +150,34 @@ class CompressJob {
       show_checkpoint(*resumed, loaded_.network, layers_, run_file.path());
     else
       compress(setting, resumed ? &*resumed : nullptr);
+    settle_plan(plan_, layers_, budget_.has_value(), loaded_.network.tensors());
     if (options_.finetunes_globally()) finetune(setting, in_global_stage ? &*resumed : nullptr);
     write(shards);
     run_file.remove();
   }
 
  private:
+  /// Finds the plan that fits the target, on the inputs of the unquantized network.
+  void search(const ShardSet& shards) {
+    samples_ = calibration_samples(options_, shards, context_);
+    micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    const std::string provenance = provenance_json(context_, options_.model, shards.fingerprint());
+    auto images = inputs(shards);
+    const StageTimer timer(seconds_["search"]);
+    const CompressSearch searching{options_.compression, options_.target, target_bytes_, context_};
+    FoundPlan found =
+        searching.run(loaded_.network, plan_, std::move(images), [&](std::vector<QuantizedLayer> layers) {
+          Network network =
+              load_network(options_.model, context_.communicator).network;  // folding changes it
+          Plan plan = plan_;
+          settle_plan(plan, layers, true, network.tensors());
+          return file_bytes(make_archive(network, std::move(layers), plan, provenance));
+        });
+    budget_.emplace(std::move(found.budget));
+    apply(*budget_, plan_);
+    if (context_.options.dry_run) settle_plan(plan_, found.layers, true, loaded_.network.tensors());
+  }
+
   MemoryPlan plan_for(std::int64_t images) {
     MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
@@ -188,6 +218,7 @@ class CompressJob {
          {"target-iterations", options_.compression.cluster.target_iterations},
          {"gram-rows", options_.compression.gram_rows},
          {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
+         {"target-bytes", target_bytes_},
          {"bn-reestimate", options_.compression.bn_reestimate},
          {"bn-order", options_.bn}});
     return fields;
@@ -244,6 +275,7 @@ class CompressJob {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
+    if (budget_) compression.keep_within(&*budget_);
     const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
     auto images = inputs(shards);
     {
@@ -265,6 +297,18 @@ class CompressJob {
                                options_.calibration_images, options_.data.micro_batch, context_);
   }
 
+  /// Folds the batch norms of the network where --kept says so.
+  [[nodiscard]] Archive make_archive(Network& network, std::vector<QuantizedLayer> layers, const Plan& plan,
+                                     const std::string& provenance) const {
+    Archive archive;
+    archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
+    archive.layers = std::move(layers);
+    archive.plan_json = to_json(plan);
+    archive.model = network.save_without_weights();
+    archive.provenance_json = provenance;
+    return archive;
+  }
+
   void write(const ShardSet& shards) {
     Archive archive;
     ArchiveBytes bytes;
@@ -272,11 +316,7 @@ class CompressJob {
     context_.communicator.guarded("writing the archive " + options_.output, [&] {
       if (!context_.communicator.is_root()) return;
       const StageTimer timer(seconds_["write"]);
-      archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
-      archive.layers = std::move(layers_);
-      archive.plan_json = to_json(plan_);
-      archive.model = loaded_.network.save_without_weights();
-      archive.provenance_json = provenance;
+      archive = make_archive(loaded_.network, std::move(layers_), plan_, provenance);
       bytes = write_archive(archive, options_.output);
     });
     report(archive, bytes);
@@ -321,7 +361,9 @@ class CompressJob {
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;
-  bool walks_with_teacher_ = false;  ///< the unquantized network beside the student, for statistics
+  std::int64_t target_bytes_ = 0;
+  std::optional<SizeBudget> budget_;  ///< with a target
+  bool walks_with_teacher_ = false;   ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;
   std::vector<QuantizedLayer> layers_;

@@ -6,11 +6,47 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "plan_search.hpp"
 
 namespace bitfall {
 
-Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
-                         JobContext& context, AfterLayer after_layer)
+LayerMoments measure_moments(const Network& network, const LayerPlan& planned, std::size_t layer_index,
+                             const WalkStep& step, const CompressionParameters& options,
+                             JobContext& context) {
+  LayerMoments moments;
+  if (planned.metric == Metric::euclidean) return moments;
+  if (planned.metric == Metric::full) {
+    const std::int64_t rows = options.gram_rows < 0 ? 16 * planned.layer.columns() : options.gram_rows;
+    const FullGramParameters parameters{.rows = rows,
+                                        .seed = context.options.seed,
+                                        .stream = random_stream::gram_rows + layer_index,
+                                        .threads = context.threads};
+    FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context.communicator);
+    if (options.match_teacher) {
+      const at::Tensor weight = network.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
+      const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
+      moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,
+                                                        step.inputs, parameters, context.communicator);
+    }
+    moments.per_position = diagonal_blocks(gram, planned.d);
+    moments.full = std::move(gram.lower);
+    moments.pooled = sum_positions(moments.per_position, planned.d);
+  } else {
+    const GramParameters parameters{
+        .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context.threads};
+    Gram gram = accumulate_gram(planned.layer, step.inputs, parameters, context.communicator);
+    moments.pooled = std::move(gram.pooled);
+    moments.per_position = std::move(gram.per_position);
+  }
+  if (std::all_of(moments.pooled.begin(), moments.pooled.end(), [](double g) { return g == 0; })) {
+    context.reporter.warning("the input of layer '" + planned.layer.name +
+                             "' is zero on every calibration image; it is quantized without weighting");
+  }
+  return moments;
+}
+
+Compression::Compression(Network& network, Plan& plan, CompressionParameters parameters, JobContext& context,
+                         AfterLayer after_layer)
     : network_(network),
       plan_(plan),
       parameters_(parameters),
@@ -33,42 +69,6 @@ void Compression::before_step(const WalkStep& step) {
   }
 }
 
-LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step) {
-  const LayerPlan& planned = plan_.layers.at(layer_index);
-  LayerMoments moments;
-  if (planned.metric == Metric::euclidean) return moments;
-  const StageTimer timer(seconds_["gram"]);
-  if (planned.metric == Metric::full) {
-    const std::int64_t rows =
-        parameters_.gram_rows < 0 ? 16 * planned.layer.columns() : parameters_.gram_rows;
-    const FullGramParameters parameters{.rows = rows,
-                                        .seed = context_.options.seed,
-                                        .stream = random_stream::gram_rows + layer_index,
-                                        .threads = context_.threads};
-    FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context_.communicator);
-    if (parameters_.match_teacher) {
-      const at::Tensor weight = network_.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
-      const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
-      moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,
-                                                        step.inputs, parameters, context_.communicator);
-    }
-    moments.per_position = diagonal_blocks(gram, planned.d);
-    moments.full = std::move(gram.lower);
-    moments.pooled = sum_positions(moments.per_position, planned.d);
-  } else {
-    const GramParameters parameters{
-        .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context_.threads};
-    Gram gram = accumulate_gram(planned.layer, step.inputs, parameters, context_.communicator);
-    moments.pooled = std::move(gram.pooled);
-    moments.per_position = std::move(gram.per_position);
-  }
-  if (std::all_of(moments.pooled.begin(), moments.pooled.end(), [](double g) { return g == 0; })) {
-    context_.reporter.warning("the input of layer '" + planned.layer.name +
-                              "' is zero on every calibration image; it is quantized without weighting");
-  }
-  return moments;
-}
-
 const QuantizedLayer* Compression::finished(const std::string& name) const {
   const auto found = std::find_if(finished_.begin(), finished_.end(),
                                   [&](const QuantizedLayer& layer) { return layer.name == name; });
@@ -78,14 +78,32 @@ const QuantizedLayer* Compression::finished(const std::string& name) const {
 void Compression::quantize(std::size_t layer_index, const WalkStep& step) {
   const QuantizedLayer* known = finished(plan_.layers.at(layer_index).layer.name);
   QuantizedLayer& layer = layers_.at(layer_index);
-  layer = known != nullptr ? *known : cluster(layer_index, step);
+  layer = known != nullptr ? *known : cluster_within_budget(layer_index, step);
+  if (known != nullptr && budget_ != nullptr)
+    while (!budget_->settle(budget_->place_of(layer_index), stored_bytes(layer))) continue;
   network_.set_tensor(layer.weight_name, decode(layer));
   done_.at(layer_index) = true;
   if (after_layer_) after_layer_(layer, layer_index, known != nullptr);
 }
 
+QuantizedLayer Compression::cluster_within_budget(std::size_t layer_index, const WalkStep& step) {
+  if (budget_ == nullptr) return cluster(layer_index, step);
+  const std::size_t place = budget_->place_of(layer_index);
+  while (true) {
+    plan_.layers.at(layer_index) = budget_->plan(place);
+    QuantizedLayer layer = cluster(layer_index, step);
+    if (budget_->settle(place, stored_bytes(layer))) return layer;
+    context_.reporter.info("layer " + layer.name + " leaves too few bytes for the rest; again, smaller");
+  }
+}
+
 QuantizedLayer Compression::cluster(std::size_t layer_index, const WalkStep& step) {
-  const LayerMoments moments = measure(layer_index, step);
+  LayerMoments moments;
+  {
+    const StageTimer timer(seconds_["gram"]);
+    moments =
+        measure_moments(network_, plan_.layers.at(layer_index), layer_index, step, parameters_, context_);
+  }
   const StageTimer timer(seconds_["kmeans"]);
   ClusterParameters parameters = parameters_.cluster;
   parameters.seed = context_.options.seed;
