@@ -1,10 +1,11 @@
 #include "checkpoint.hpp"
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <system_error>
 
 #include "bitfall/errors.hpp"
+#include "io/files/disk.hpp"
 #include "io/files/file.hpp"
 
 namespace bitfall {
@@ -21,6 +22,10 @@ nlohmann::json state_of(const Archive& archive, const std::string& file) {
   if (!state.is_object() || !state.contains("checkpoint"))
     throw UsageError(file + " is an archive, not a checkpoint; give another --run-file");
   return state;
+}
+
+[[noreturn]] void fail(const std::string& action, const std::string& file) {
+  throw IoError("cannot write the checkpoint: " + action + " '" + file + "': " + std::strerror(errno));
 }
 
 template <class T>
@@ -65,13 +70,13 @@ void RunFile::save(const Checkpoint& checkpoint) {
     // Complete under a third name first: at every moment one whole checkpoint has a name that load() reads.
     const std::string fresh = path_ + ".new";
     write_archive(archive, fresh);
-    std::error_code none_yet;
+    Disk& disk = Disk::current();
     // A damaged one is replaced: it must not take the place of the good one before it.
-    if (!newest_is_damaged_) std::filesystem::rename(path_, previous(), none_yet);
+    if (!newest_is_damaged_ && disk.rename(path_, previous()) != 0 && errno != ENOENT)
+      fail("renaming", path_);
     newest_is_damaged_ = false;
-    std::error_code error;
-    std::filesystem::rename(fresh, path_, error);
-    if (error) throw IoError("cannot rename '" + fresh + "' to '" + path_ + "': " + error.message());
+    if (disk.rename(fresh, path_) != 0) fail("renaming", fresh);
+    if (disk.sync_folder(folder_of(path_)) != 0) fail("fsync of the folder of", path_);
   });
   context_.reporter.event("checkpoint",
                           {{"file", path_}, {"stage", checkpoint.stage}, {"progress", checkpoint.progress}});
@@ -104,8 +109,9 @@ std::optional<Checkpoint> RunFile::load(const std::string& resume) {
   const bool automatic = resume == "auto";
   context_.communicator.guarded("reading the checkpoint", [&] {
     if (!context_.communicator.is_root()) return;
-    // A third name is left when a run was killed between two renames.
-    bytes = automatic ? newest({path_, path_ + ".new", previous()}, false) : newest({resume}, true);
+    // The third name is left when a run was killed between two renames. It is complete or not there, and
+    // newer.
+    bytes = automatic ? newest({path_ + ".new", path_, previous()}, false) : newest({resume}, true);
   });
   context_.communicator.broadcast(bytes);
   if (bytes.empty()) return std::nullopt;
@@ -136,8 +142,7 @@ void RunFile::remove() const {
   context_.communicator.guarded("removing the checkpoints " + path_, [&] {
     if (!context_.communicator.is_root()) return;
     for (const std::string& file : {path_, previous(), path_ + ".new"}) {
-      std::error_code ignored;  // a checkpoint too many does no harm
-      std::filesystem::remove(file, ignored);
+      (void)Disk::current().remove(file);  // a checkpoint too many does no harm
     }
   });
 }

@@ -35,24 +35,30 @@ double coded_bytes(const std::vector<QuantizedLayer>& layers) {
   return bytes;
 }
 
+QuantizerParameters quantizer_parameters(const ClusterParameters& parameters) {
+  return {.kmeans = {.iterations = parameters.iterations,
+                     .seed = parameters.seed,
+                     .threads = parameters.threads,
+                     .anneal = parameters.anneal,
+                     .backend = parameters.backend,
+                     .codebook_type = parameters.codebook_type.value_or(CodebookType::fp16)},
+          .sweeps = parameters.sweeps,
+          .target_iterations = parameters.target_iterations,
+          .restarts = parameters.restarts,
+          .damping = parameters.damping};
+}
+
 ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size_t index,
                              const LayerMoments& moments, const ClusterParameters& parameters,
                              const Communicator& communicator) {
   const LayerPlan& planned = plan.layers.at(index);
   const std::vector<float> blocks = weight_blocks(network, planned.layer);
   const WeightBlocks weight{blocks, planned.layer.rows(), planned.d};
-  const CodebookType type = parameters.codebook_type.value_or(CodebookType::fp16);
-  const QuantizerParameters quantizer{.kmeans = {.k = planned.k,
-                                                 .iterations = parameters.iterations,
-                                                 .seed = parameters.seed,
-                                                 .stream = random_stream::clustering + index,
-                                                 .threads = parameters.threads,
-                                                 .codebook_type = type,
-                                                 .codeword_bits = codeword_bits(planned.d, type)},
-                                      .sweeps = parameters.sweeps,
-                                      .target_iterations = parameters.target_iterations,
-                                      .damping = parameters.damping,
-                                      .relative_bit_price = planned.bit_price};
+  QuantizerParameters quantizer = quantizer_parameters(parameters);
+  quantizer.kmeans.k = planned.k;
+  quantizer.kmeans.stream = random_stream::clustering + index;
+  quantizer.kmeans.codeword_bits = codeword_bits(planned.d, quantizer.kmeans.codebook_type);
+  quantizer.relative_bit_price = planned.bit_price;
   QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
   const double relative_error = result.relative_error();
   ClusteredLayer clustered;

@@ -1,6 +1,7 @@
 #pragma once
 /// One layer of a network through k-means: what `compress` and `quantize` share.
 #include <optional>
+#include <string>
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/network.hpp"
@@ -14,13 +15,20 @@ namespace bitfall {
 /// What of the command line decides how weights are quantized, beside the plan.
 struct ClusterParameters {
   std::int64_t iterations = 100;  ///< of k-means (paper)
+  double anneal = 0;              ///< KmeansParameters::anneal
+  std::int64_t restarts = QuantizerParameters{}.restarts;
   std::int64_t sweeps = QuantizerParameters{}.sweeps;
   double damping = QuantizerParameters{}.damping;
   std::int64_t target_iterations = QuantizerParameters{}.target_iterations;
   std::optional<CodebookType> codebook_type;  ///< fp16 without a value
   std::uint64_t seed = 0;
   int threads = 1;
+  std::string device = "auto";       ///< auto, cpu or cuda
+  const Backend* backend = nullptr;  ///< what `device` has become; nullptr: the CPU
 };
+
+/// What of it the quantizer takes.
+[[nodiscard]] QuantizerParameters quantizer_parameters(const ClusterParameters& parameters);
 
 /// A layer and how much of its weight's energy, as the metric sees it, was lost.
 struct ClusteredLayer {

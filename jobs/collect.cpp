@@ -28,7 +28,7 @@ class CollectJob {
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {}
 
   void run() {
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     const ShardSet shards = open_shards(options_.data.shards, context_);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards.samples().size()),
                                         options_.calibration_images, context_.options.seed);

@@ -5,6 +5,7 @@
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "chosen_device.hpp"
 #include "compress_search.hpp"
 #include "compression.hpp"
 #include "finetuning.hpp"
@@ -12,6 +13,8 @@
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
+#include "output_weights.hpp"
+#include "permute.hpp"
 #include "plan_options.hpp"
 #include "provenance.hpp"
 #include "recipe.hpp"
@@ -30,8 +33,10 @@ struct CompressOptions {
   std::string kept = "exact";
   SizeTarget target;
   PlanOptions plan;
+  PermuteOptions permute;
   CompressionParameters compression;
   std::string bn = "walk";
+  bool output_weights = false;
   Recipe recipe;
   FinetuneOptions finetune;
   CheckpointOptions checkpoints;
@@ -63,15 +68,23 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->capture_default_str();
   add_plan_options(job, options.plan);
   add_size_options(job, options.target);
+  add_permute_options(job, options.permute);
   add_cluster_options(job, options.compression.cluster);
-  job.add_option("--gram-rows", options.compression.gram_rows,
+  job.add_option("--gram-rows", options.compression.moments.gram_rows,
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->capture_default_str();
   job.add_flag(
-      "--match-teacher,!--own-outputs", options.compression.match_teacher,
+      "--match-teacher,!--own-outputs", options.compression.moments.match_teacher,
       "with --metric full: aim at the outputs of the uncompressed network, so that layers make up for "
       "the errors before them (recipe best), or at those of the layer's own weight");
+  job.add_flag(
+      "--mend-shortcuts,!--leave-shortcuts", options.compression.moments.mend_shortcuts,
+      "with --match-teacher: the last layer of a residual block also makes up for the error of what its "
+      "output is added to (recipe best)");
+  job.add_flag("--output-weights,!--equal-outputs", options.output_weights,
+               "rows count by the second moment of the loss gradient at their output (one backward pass over "
+               "the calibration images)");
   job.add_option("--target-iterations", options.compression.cluster.target_iterations, "of --match-teacher")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -105,19 +118,22 @@ class CompressJob {
                       " is an archive already; give the TorchScript of the uncompressed network");
     }
     plan_ = make_plan(loaded_.network, options.plan, context.options.overrides);
-    walks_with_teacher_ = options.compression.match_teacher ||
+    walks_with_teacher_ = options.compression.moments.match_teacher ||
                           (options.compression.bn_reestimate && has_folded_norms(loaded_.network));
   }
 
   void run() {
     if (options_.target.is_set()) target_bytes_ = options_.target.bytes(plan_.sizes);  // before any work
+    require_compatible();
     if (context_.options.dry_run) {
       if (options_.target.is_set()) search(open_shards(options_.data.shards, context_));
       return print_plan();
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    device_ = chosen_device(options_.compression.cluster.device, context_);
     options_.checkpoints.require_other_than(options_.output);
+    const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);
@@ -136,12 +152,14 @@ class CompressJob {
     std::optional<Network> teacher;
     if (options_.finetunes() || walks_with_teacher_)
       teacher.emplace(load_network(options_.model, context_.communicator).network);
+    if (options_.permute.permute) permute(teacher);
     const FinetuneSetting setting{.student = loaded_.network,
                                   .teacher = teacher ? *teacher : loaded_.network,
                                   .shards = shards,
                                   .preprocessing = preprocessing_,
                                   .options = options_.finetune,
                                   .checkpoints = options_.checkpoints,
+                                  .reassign = reassign_parameters(),
                                   .stop = stop ? &*stop : nullptr,
                                   .run_file = run_file,
                                   .context = context_};
@@ -157,6 +175,14 @@ class CompressJob {
   }
 
  private:
+  void require_compatible() const {
+    const bool priced = options_.target.is_set() || options_.plan.parameters.rate > 0;
+    if (priced && options_.output_weights)
+      throw UsageError("--output-weights does not work with --rate, --target-size or --target-ratio");
+    if (options_.target.is_set() && (options_.permute.permute || options_.finetune.reassign_every > 0))
+      throw UsageError("--permute and --reassign-every do not work with --target-size or --target-ratio");
+  }
+
   /// Finds the plan that fits the target, on the inputs of the unquantized network.
   void search(const ShardSet& shards) {
     samples_ = calibration_samples(options_, shards, context_);
@@ -164,6 +190,7 @@ class CompressJob {
     const std::string provenance = provenance_json(context_, options_.model, shards.fingerprint());
     auto images = inputs(shards);
     const StageTimer timer(seconds_["search"]);
+    if (device_) options_.compression.cluster.backend = &device_->backend();
     const CompressSearch searching{options_.compression, options_.target, target_bytes_, context_};
     FoundPlan found =
         searching.run(loaded_.network, plan_, std::move(images), [&](std::vector<QuantizedLayer> layers) {
@@ -171,7 +198,7 @@ class CompressJob {
               load_network(options_.model, context_.communicator).network;  // folding changes it
           Plan plan = plan_;
           settle_plan(plan, layers, true, network.tensors());
-          return file_bytes(make_archive(network, std::move(layers), plan, provenance));
+          return file_bytes(make_archive(network, std::move(layers), plan_json(plan), provenance));
         });
     budget_.emplace(std::move(found.budget));
     apply(*budget_, plan_);
@@ -182,15 +209,39 @@ class CompressJob {
     MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
     if (walks_with_teacher_) add_teacher(memory);
-    add_quantizer(memory, plan_, options_.compression.match_teacher, context_.communicator);
+    add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     return memory;
+  }
+
+  /// Both networks, so that their channels still correspond.
+  void permute(std::optional<Network>& teacher) {
+    const StageTimer timer(seconds_["permute"]);
+    const NetworkPermutation found = find_network_permutation(
+        loaded_.network, permutable_layers(plan_), options_.permute, context_.options.seed, context_);
+    const std::vector<std::int64_t> image = {preprocessing_.channels, preprocessing_.crop,
+                                             preprocessing_.crop};
+    if (!permute_network(loaded_.network, found, image, context_)) return;
+    if (teacher) permute_channels(*teacher, found.graph, found.orders);
+    permutation_ = found.description;
+  }
+
+  [[nodiscard]] std::string plan_json(const Plan& plan) const {
+    if (permutation_.is_null()) return to_json(plan);
+    auto json = nlohmann::ordered_json::parse(to_json(plan));
+    json["permutation"] = permutation_;
+    return json.dump();
   }
 
   void print_plan() {
     const MemoryPlan memory = plan_for(options_.calibration_images);
-    const nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))},
-                                   {"memory", to_json(memory)}};
-    context_.reporter.result(fields, to_table(plan_) + "\n" + describe(memory));
+    nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}};
+    std::string text = to_table(plan_) + "\n";
+    if (options_.permute.permute) {
+      const ChannelGraph graph = find_channels(loaded_.network);
+      fields["channels"] = channels_json(graph);
+      text += channels_text(graph);
+    }
+    context_.reporter.result(fields, text + describe(memory));
   }
 
   std::vector<at::Tensor> inputs(const ShardSet& shards) {
@@ -208,20 +259,35 @@ class CompressJob {
          {"data", shards.fingerprint()},
          {"preprocess", to_json(preprocessing_)},
          {"plan", nlohmann::json::parse(to_json(plan_))},
+         {"permute", options_.permute.permute ? options_.permute.proposals : -1},
          {"seed", context_.options.seed},
          {"calibration-images", options_.calibration_images},
          {"micro-batch", options_.data.micro_batch},
          {"iterations", options_.compression.cluster.iterations},
+         {"anneal", options_.compression.cluster.anneal},
+         {"restarts", options_.compression.cluster.restarts},
          {"sweeps", options_.compression.cluster.sweeps},
          {"damping", options_.compression.cluster.damping},
-         {"match-teacher", options_.compression.match_teacher},
+         {"match-teacher", options_.compression.moments.match_teacher},
+         {"mend-shortcuts", options_.compression.moments.mend_shortcuts},
+         {"output-weights", options_.output_weights},
          {"target-iterations", options_.compression.cluster.target_iterations},
-         {"gram-rows", options_.compression.gram_rows},
+         {"gram-rows", options_.compression.moments.gram_rows},
          {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
          {"target-bytes", target_bytes_},
          {"bn-reestimate", options_.compression.bn_reestimate},
          {"bn-order", options_.bn}});
     return fields;
+  }
+
+  [[nodiscard]] ReassignParameters reassign_parameters() const {
+    ReassignParameters parameters;
+    parameters.every = options_.finetune.reassign_every;
+    parameters.calibration_images = options_.calibration_images;
+    parameters.micro_batch = options_.data.micro_batch;
+    parameters.moments = options_.compression.moments;
+    parameters.cluster = options_.compression.cluster;
+    return parameters;
   }
 
   [[nodiscard]] const Network* teacher_of_the_walk(const FinetuneSetting& setting) const {
@@ -270,14 +336,21 @@ class CompressJob {
     const ShardSet& shards = setting.shards;
     auto& parameters = options_.compression;
     parameters.bn_along_the_walk = options_.bn == "walk";
+    parameters.cluster.backend = &device_->backend();
+    const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
+    auto images = inputs(shards);
+    if (options_.output_weights) {
+      const StageTimer timer(seconds_["output_weights"]);
+      const auto mine = context_.communicator.share(static_cast<std::int64_t>(micro_batches_.size()));
+      parameters.moments.row_weights =
+          measure_output_weights(loaded_.network, images, mine.first * options_.data.micro_batch, context_);
+    }
     Compression compression(loaded_.network, plan_, parameters, context_,
                             [&](QuantizedLayer& layer, std::size_t index, bool adopted) {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
     if (budget_) compression.keep_within(&*budget_);
-    const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
-    auto images = inputs(shards);
     {
       const StageTimer timer(seconds_["walk"]);
       walk(
@@ -298,12 +371,12 @@ class CompressJob {
   }
 
   /// Folds the batch norms of the network where --kept says so.
-  [[nodiscard]] Archive make_archive(Network& network, std::vector<QuantizedLayer> layers, const Plan& plan,
-                                     const std::string& provenance) const {
+  [[nodiscard]] Archive make_archive(Network& network, std::vector<QuantizedLayer> layers,
+                                     const std::string& plan, const std::string& provenance) const {
     Archive archive;
     archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
     archive.layers = std::move(layers);
-    archive.plan_json = to_json(plan);
+    archive.plan_json = plan;
     archive.model = network.save_without_weights();
     archive.provenance_json = provenance;
     return archive;
@@ -316,7 +389,7 @@ class CompressJob {
     context_.communicator.guarded("writing the archive " + options_.output, [&] {
       if (!context_.communicator.is_root()) return;
       const StageTimer timer(seconds_["write"]);
-      archive = make_archive(loaded_.network, std::move(layers_), plan_, provenance);
+      archive = make_archive(loaded_.network, std::move(layers_), plan_json(plan_), provenance);
       bytes = write_archive(archive, options_.output);
     });
     report(archive, bytes);
@@ -358,11 +431,13 @@ class CompressJob {
 
   CompressOptions& options_;
   JobContext& context_;
+  std::unique_ptr<ComputeDevice> device_;
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;
   std::int64_t target_bytes_ = 0;
   std::optional<SizeBudget> budget_;  ///< with a target
+  nlohmann::json permutation_;        ///< null: channels are where they were
   bool walks_with_teacher_ = false;   ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;

@@ -49,8 +49,8 @@ Measured CompressSearch::measure(const Network& network, const Plan& plan,
   fewer.threads = context_.threads;
   fewer.iterations = std::min<std::int64_t>(fewer.iterations, 15);
   fewer.sweeps = std::min<std::int64_t>(fewer.sweeps, 1);
-  CompressionParameters own_outputs = parameters_;
-  own_outputs.match_teacher = false;  // nothing is quantized yet
+  MomentParameters own_outputs = parameters_.moments;
+  own_outputs.match_teacher = own_outputs.mend_shortcuts = false;  // nothing is quantized yet
   Measured measured;
   std::set<std::size_t> done;
   const auto before_step = [&](const WalkStep& step) {
@@ -58,11 +58,15 @@ Measured CompressSearch::measure(const Network& network, const Plan& plan,
     if (!index || !plan.layers.at(*index).quantized || !done.insert(*index).second) return;
     std::optional<FullGram> gram;  // one for all block sizes
     const auto moments = [&](const LayerPlan& candidate) {
-      if (candidate.metric != Metric::full)
-        return measure_moments(network, candidate, *index, step, own_outputs, context_);
+      const at::Tensor weight = network.tensor(candidate.layer.weight_name);
+      const auto measure_it = [&] {
+        return measure_moments(network, *index, candidate.metric, candidate.d, weight, step, own_outputs,
+                               context_);
+      };
+      if (candidate.metric != Metric::full) return measure_it();
       LayerMoments known;
       if (!gram) {
-        known = measure_moments(network, candidate, *index, step, own_outputs, context_);
+        known = measure_it();
         gram = FullGram{candidate.layer.columns(), 0, known.full};
         return known;
       }

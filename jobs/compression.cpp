@@ -10,41 +10,6 @@
 
 namespace bitfall {
 
-LayerMoments measure_moments(const Network& network, const LayerPlan& planned, std::size_t layer_index,
-                             const WalkStep& step, const CompressionParameters& options,
-                             JobContext& context) {
-  LayerMoments moments;
-  if (planned.metric == Metric::euclidean) return moments;
-  if (planned.metric == Metric::full) {
-    const std::int64_t rows = options.gram_rows < 0 ? 16 * planned.layer.columns() : options.gram_rows;
-    const FullGramParameters parameters{.rows = rows,
-                                        .seed = context.options.seed,
-                                        .stream = random_stream::gram_rows + layer_index,
-                                        .threads = context.threads};
-    FullGram gram = accumulate_full_gram(planned.layer, step.inputs, parameters, context.communicator);
-    if (options.match_teacher) {
-      const at::Tensor weight = network.tensor(planned.layer.weight_name).to(at::kFloat).contiguous();
-      const std::span values(weight.const_data_ptr<float>(), static_cast<std::size_t>(weight.numel()));
-      moments.wanted_outputs = accumulate_cross_moments(planned.layer, values, step.teacher_inputs,
-                                                        step.inputs, parameters, context.communicator);
-    }
-    moments.per_position = diagonal_blocks(gram, planned.d);
-    moments.full = std::move(gram.lower);
-    moments.pooled = sum_positions(moments.per_position, planned.d);
-  } else {
-    const GramParameters parameters{
-        .d = planned.d, .per_position = planned.metric == Metric::blockwise, .threads = context.threads};
-    Gram gram = accumulate_gram(planned.layer, step.inputs, parameters, context.communicator);
-    moments.pooled = std::move(gram.pooled);
-    moments.per_position = std::move(gram.per_position);
-  }
-  if (std::all_of(moments.pooled.begin(), moments.pooled.end(), [](double g) { return g == 0; })) {
-    context.reporter.warning("the input of layer '" + planned.layer.name +
-                             "' is zero on every calibration image; it is quantized without weighting");
-  }
-  return moments;
-}
-
 Compression::Compression(Network& network, Plan& plan, CompressionParameters parameters, JobContext& context,
                          AfterLayer after_layer)
     : network_(network),
@@ -67,6 +32,13 @@ void Compression::before_step(const WalkStep& step) {
   if (const auto layer = network_.layer_of_step(step.step)) {
     if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step);
   }
+}
+
+LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step) {
+  const LayerPlan& planned = plan_.layers.at(layer_index);
+  const StageTimer timer(seconds_["gram"]);
+  return measure_moments(network_, layer_index, planned.metric, planned.d,
+                         network_.tensor(planned.layer.weight_name), step, parameters_.moments, context_);
 }
 
 const QuantizedLayer* Compression::finished(const std::string& name) const {
@@ -98,12 +70,7 @@ QuantizedLayer Compression::cluster_within_budget(std::size_t layer_index, const
 }
 
 QuantizedLayer Compression::cluster(std::size_t layer_index, const WalkStep& step) {
-  LayerMoments moments;
-  {
-    const StageTimer timer(seconds_["gram"]);
-    moments =
-        measure_moments(network_, plan_.layers.at(layer_index), layer_index, step, parameters_, context_);
-  }
+  const LayerMoments moments = measure(layer_index, step);
   const StageTimer timer(seconds_["kmeans"]);
   ClusterParameters parameters = parameters_.cluster;
   parameters.seed = context_.options.seed;

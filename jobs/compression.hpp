@@ -11,14 +11,14 @@
 #include "bitfall/quantized_layer.hpp"
 #include "cluster_layer.hpp"
 #include "job.hpp"
+#include "layer_moments.hpp"
 #include "size_budget.hpp"
 
 namespace bitfall {
 
 struct CompressionParameters {
-  ClusterParameters cluster;      ///< seed and threads come from the context
-  std::int64_t gram_rows = -1;    ///< metric full: unfolded rows that H is summed over; 0: all, -1: 16 D
-  bool match_teacher = false;     ///< metric full: aim at the outputs of the unquantized network
+  ClusterParameters cluster;  ///< seed and threads come from the context
+  MomentParameters moments;
   bool bn_reestimate = false;     ///< recompute batch-norm statistics
   bool bn_along_the_walk = true;  ///< ...before each batch norm runs, so that later layers see its outputs
 };
@@ -26,11 +26,6 @@ struct CompressionParameters {
 /// Called when the network shows a newly quantized layer: may change its codebook, and then the network's
 /// weight. `adopted`: it comes from a checkpoint. `index`: its place among the plan's layers.
 using AfterLayer = std::function<void(QuantizedLayer& layer, std::size_t index, bool adopted)>;
-
-/// What the planned metric of a layer needs of its inputs in this step (collective).
-[[nodiscard]] LayerMoments measure_moments(const Network& network, const LayerPlan& planned,
-                                           std::size_t layer_index, const WalkStep& step,
-                                           const CompressionParameters& parameters, JobContext& context);
 
 /// Quantizes the planned layers of `network` in place while a walk visits them.
 class Compression {
@@ -56,6 +51,7 @@ class Compression {
   [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, const WalkStep& step);
   [[nodiscard]] QuantizedLayer cluster_within_budget(std::size_t layer_index, const WalkStep& step);
   [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
+  [[nodiscard]] LayerMoments measure(std::size_t layer_index, const WalkStep& step);
 
   Network& network_;
   Plan& plan_;

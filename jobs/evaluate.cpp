@@ -11,6 +11,7 @@
 #include "io/archive/safetensors.hpp"
 #include "layer_errors.hpp"
 #include "output_path.hpp"
+#include "permute.hpp"
 #include "src/parallel/memory.hpp"
 #include "src/parallel/threads.hpp"
 
@@ -30,13 +31,14 @@ class EvaluateJob {
   EvaluateJob(const EvaluateOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        student_(load_network(options.model, context.communicator).network),
+        loaded_(load_network(options.model, context.communicator)),
+        student_(std::move(loaded_.network)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
         shards_(open_shards(options.data.shards, context)) {
     if (!options.teacher.empty())
       teacher_.emplace(load_network(options.teacher, context.communicator).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");
-    if (!options.logits.empty()) require_writable(options.logits, context.communicator);
+    if (!options.logits.empty()) claim_ = claim_output(options.logits, context.communicator);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards_.samples().size()), options.images,
                                         context.options.seed);
     batches_ =
@@ -109,6 +111,10 @@ class EvaluateJob {
   }
 
   std::vector<LayerError> layer_errors() {
+    if (loaded_.archive) {  // weights are compared entry by entry
+      if (const auto found = repeat_permutation(*loaded_.archive, *teacher_, context_))
+        permute_channels(*teacher_, found->graph, found->orders);
+    }
     auto images = load_inputs(shards_, preprocessing_, batches_, context_.threads, context_.communicator);
     return measure_layer_errors(student_, *teacher_, std::move(images), context_.threads,
                                 context_.communicator);
@@ -150,12 +156,14 @@ class EvaluateJob {
 
   const EvaluateOptions& options_;
   JobContext& context_;
+  LoadedNetwork loaded_;
   Network student_;
   std::optional<Network> teacher_;
   Preprocessing preprocessing_;
   ShardSet shards_;
   std::vector<std::vector<std::int64_t>> batches_;
   std::vector<at::Tensor> logits_;
+  ClaimedOutput claim_;  ///< of --save-logits
   Evaluation total_;
 };
 

@@ -26,7 +26,7 @@ void write_export(const ExportOptions& options, const Network& network) {
 }
 
 void run_export(const ExportOptions& options, JobContext& context) {
-  require_writable(options.output, context.communicator);
+  const ClaimedOutput claim = claim_output(options.output, context.communicator);
   const LoadedNetwork loaded = load_network(options.archive, context.communicator);
   if (!loaded.archive) throw DataError(options.archive + " is not a bitfall archive");
   context.communicator.guarded("writing " + options.output, [&] {

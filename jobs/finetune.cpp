@@ -10,6 +10,7 @@
 #include "inputs.hpp"
 #include "kept.hpp"
 #include "output_path.hpp"
+#include "permute.hpp"
 #include "provenance.hpp"
 #include "recipe.hpp"
 #include "reestimate.hpp"
@@ -51,8 +52,9 @@ class FinetuneJob {
   }
 
   void run() {
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     options_.checkpoints.require_other_than(options_.output);
+    const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
     const ShardSet shards = open_shards(options_.data.shards, context_);
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
@@ -66,6 +68,7 @@ class FinetuneJob {
                                   .preprocessing = preprocessing_,
                                   .options = options_.finetune,
                                   .checkpoints = options_.checkpoints,
+                                  .reassign = reassign_parameters(),
                                   .stop = stop ? &*stop : nullptr,
                                   .run_file = run_file,
                                   .context = context_};
@@ -76,6 +79,10 @@ class FinetuneJob {
     if (options_.bn_reestimate) {
       const StageTimer timer(seconds_["batch_norm"]);
       const bool folded = has_folded_norms(teacher_.network);
+      if (folded) {  // channel by channel
+        if (const auto found = repeat_permutation(*student_.archive, teacher_.network, context_))
+          permute_channels(teacher_.network, found->graph, found->orders);
+      }
       reestimate_all_batch_norms(student_.network, folded ? &teacher_.network : nullptr, shards,
                                  preprocessing_, options_.calibration_images, options_.data.micro_batch,
                                  context_);
@@ -85,12 +92,24 @@ class FinetuneJob {
   }
 
  private:
+  /// Layers of the metric full aim at the teacher, which is at hand here.
+  [[nodiscard]] ReassignParameters reassign_parameters() const {
+    ReassignParameters parameters;
+    parameters.every = options_.finetune.reassign_every;
+    parameters.calibration_images = options_.calibration_images;
+    parameters.micro_batch = options_.data.micro_batch;
+    parameters.moments.match_teacher = true;
+    parameters.moments.mend_shortcuts = true;
+    return parameters;
+  }
+
   [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
     nlohmann::json fields = to_json(options_.finetune);
     fields.update({{"job", "finetune"},
                    {"archive", student_.archive->content_sha256},
                    {"teacher", teacher_.file_sha256},
                    {"data", shards.fingerprint()},
+                   {"calibration-images", options_.calibration_images},
                    {"preprocess", to_json(preprocessing_)},
                    {"codebook", options_.codebook ? to_string(*options_.codebook) : "as it is"},
                    {"seed", context_.options.seed}});

@@ -29,6 +29,12 @@ void add_stages(CLI::App& job, FinetuneOptions& options) {
                  "in the global stage: train (of each micro-batch, as the paper) or frozen")
       ->check(CLI::IsMember({"train", "frozen"}))
       ->capture_default_str();
+  job.add_option(
+         "--reassign-every", options.reassign_every,
+         "in the global stage: after every so many iterations give layers new codes, where that lowers "
+         "their error on the calibration images; 0: codes stay")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   job.add_option("--train", options.train, "what moves: codebooks, bn, bias, first (layers left alone)")
       ->delimiter(',')
       ->take_all()
@@ -48,6 +54,10 @@ void add_rates(CLI::App& job, FinetuneOptions& options) {
       ->capture_default_str();
   job.add_option("--optimizer", options.optimizer, "sgd or adam")
       ->check(CLI::IsMember({"sgd", "adam"}))
+      ->capture_default_str();
+  job.add_option("--precision", options.precision,
+                 "fp32, or bf16 where LibTorch's autocast uses it (fast only on processors that have it)")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   job.add_option("--momentum", options.momentum, "of SGD; beta1 of Adam")
       ->check(CLI::Range(0.0, 0.9999))
@@ -79,6 +89,7 @@ nlohmann::json to_json(const FinetuneOptions& options) {
           {"schedule", options.schedule},
           {"step-epochs", options.step_epochs},
           {"optimizer", options.optimizer},
+          {"precision", options.precision},
           {"momentum", options.momentum},
           {"weight-decay", options.weight_decay},
           {"temperature", options.temperature},
@@ -87,7 +98,8 @@ nlohmann::json to_json(const FinetuneOptions& options) {
           {"train-micro-batch", options.micro_batch},
           {"bn-statistics", options.bn_statistics},
           {"train", options.train},
-          {"augment", options.augment}};
+          {"augment", options.augment},
+          {"reassign-every", options.reassign_every}};
 }
 
 void add_checkpoint_options(CLI::App& job, CheckpointOptions& options) {

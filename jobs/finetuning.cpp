@@ -44,6 +44,7 @@ TrainerParameters trainer_parameters(const FinetuneSetting& setting, bool train_
   parameters.optimizer.momentum = options.momentum;
   parameters.optimizer.weight_decay = options.weight_decay;
   parameters.train_batch_norms = train_batch_norms;
+  parameters.precision = precision_from_string(options.precision);
   parameters.threads = setting.context.threads;
   return parameters;
 }
@@ -96,13 +97,22 @@ void finetune_globally(const FinetuneSetting& setting, std::vector<QuantizedLaye
     first = resumed->progress.at("iteration").get<std::int64_t>();
   }
   std::int64_t done = first;
-  const bool finished = stage.run(trainer, first, setting.stop, [&](std::int64_t iteration) {
-    done = iteration;
-    Checkpoint checkpoint{
-        global_stage, {{"iteration", iteration}}, layers, collect_kept(setting.student, layers)};
-    save_trainer(trainer, checkpoint);
-    setting.run_file.save(checkpoint);
-  });
+  const StageHooks hooks{
+      .after_step =
+          [&](std::int64_t iteration) {
+            if (setting.reassign.every > 0 && iteration % setting.reassign.every == 0)
+              reassign_all(setting.student, setting.teacher, setting.shards, setting.preprocessing,
+                           setting.reassign, layers, trainer.space(), setting.context);
+          },
+      .save =
+          [&](std::int64_t iteration) {
+            done = iteration;
+            Checkpoint checkpoint{
+                global_stage, {{"iteration", iteration}}, layers, collect_kept(setting.student, layers)};
+            save_trainer(trainer, checkpoint);
+            setting.run_file.save(checkpoint);
+          }};
+  const bool finished = stage.run(trainer, first, setting.stop, hooks);
   if (!finished) {
     stop_here(setting, "after " + std::to_string(done) + " of " + std::to_string(parameters.iterations) +
                            " finetuning iterations");
@@ -132,12 +142,13 @@ void finetune_layer(const FinetuneSetting& setting, QuantizedLayer& layer, std::
     restore_trainer(trainer, *resumed);
     first = resumed->progress.at("iteration").get<std::int64_t>();
   }
-  const bool finished = stage.run(trainer, first, setting.stop, [&](std::int64_t iteration) {
-    Checkpoint checkpoint;
-    checkpoint.progress["iteration"] = iteration;
-    save_trainer(trainer, checkpoint);
-    save(checkpoint);
-  });
+  const StageHooks hooks{.after_step = {}, .save = [&](std::int64_t iteration) {
+                           Checkpoint checkpoint;
+                           checkpoint.progress["iteration"] = iteration;
+                           save_trainer(trainer, checkpoint);
+                           save(checkpoint);
+                         }};
+  const bool finished = stage.run(trainer, first, setting.stop, hooks);
   if (!finished) stop_here(setting, "while finetuning layer " + layer.name);
   trainer.space().round_codebooks(std::span(&layer, 1));
   trainer.show();

@@ -7,6 +7,7 @@
 #include "bitfall/finetune.hpp"
 #include "bitfall/quantized_layer.hpp"
 #include "checkpoint.hpp"
+#include "reassign.hpp"
 #include "training_stage.hpp"
 
 namespace bitfall {
@@ -20,12 +21,14 @@ struct FinetuneOptions {
   std::string schedule = "step";
   std::int64_t step_epochs = 3;
   std::string optimizer = "sgd";
+  std::string precision = "fp32";
   double momentum = 0.9, weight_decay = 1e-4;
   double temperature = 1, label_weight = 0;
   std::int64_t batch = 128, micro_batch = 32;
   std::string bn_statistics = "train";
   std::vector<std::string> train = {"codebooks"};
   std::string augment = "auto";
+  std::int64_t reassign_every = 0;
 };
 void add_finetune_options(CLI::App& job, FinetuneOptions& options);
 /// What checkpoints of a run must agree on, by option name.
@@ -53,6 +56,7 @@ struct FinetuneSetting {
   const Preprocessing& preprocessing;
   const FinetuneOptions& options;
   const CheckpointOptions& checkpoints;
+  ReassignParameters reassign;
   const StopRequest* stop;  ///< nullptr: signals end the job at once
   RunFile& run_file;
   JobContext& context;

@@ -20,7 +20,7 @@ struct ImportOptions {
 };
 
 void run_import(const ImportOptions& options, JobContext& context) {
-  require_writable(options.output, context.communicator);
+  const ClaimedOutput claim = claim_output(options.output, context.communicator);
   LoadedNetwork loaded = load_network(options.model, context.communicator);
   if (loaded.archive)
     throw DataError(options.model + " is an archive; --model takes the network's TorchScript");

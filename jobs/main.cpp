@@ -1,15 +1,22 @@
 // bitfall: parses, starts MPI, runs one job, and turns exceptions into one message and an exit code.
+#include <mpi.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <new>
+#include <optional>
 
 #include "bitfall/errors.hpp"
 #include "config_file.hpp"
+#include "deadline.hpp"
 #include "ending.hpp"
 #include "job.hpp"
 #include "runtime.hpp"
+#include "src/parallel/stall_watchdog.hpp"
 #include "version.hpp"
 
 namespace {
@@ -18,6 +25,7 @@ using namespace bitfall;
 
 struct Parsed {
   CommonOptions common;
+  double stall_timeout_seconds = 600;
   JobRunner run;
 };
 
@@ -47,9 +55,19 @@ void set_up(CLI::App& app) {
   app.set_version_flag("--version", version_text());
 }
 
+void add_stall_timeout(CLI::App& job, double& seconds) {
+  job.add_option(
+         "--stall-timeout", seconds,
+         "seconds after which a job ends with exit code 69 whose ranks wait for one that hangs or is gone; "
+         "0: never")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+}
+
 /// Arguments of the configuration file go before those of the command line, so that the latter win.
 void parse(CLI::App& app, Parsed& parsed, std::vector<std::string> arguments) {
   const auto jobs = register_jobs(app, parsed.common);
+  for (const auto& [name, entry] : jobs) add_stall_timeout(*entry.parser, parsed.stall_timeout_seconds);
   const std::vector<std::string> original = arguments;
   const std::string config = find_config(arguments);
   const auto job = arguments.empty() ? jobs.end() : jobs.find(arguments.front());
@@ -76,10 +94,25 @@ int run(Parsed& parsed, const Communicator& communicator) {
   return static_cast<int>(ExitCode::ok);
 }
 
-int run_and_report(Parsed& parsed, const Communicator& communicator) {
+/// From the watchdog's thread: the main thread is stuck in a collective.
+void end_stalled_job(const std::string& message) {
+  std::cerr << "bitfall: the job is stalled: " + message + "; the last checkpoint is as it was\n"
+            << std::flush;
+  // Should MPI hang too, the process ends without it.
+  std::signal(SIGALRM, [](int) { std::_Exit(static_cast<int>(ExitCode::cluster)); });
+  alarm(5);
+  MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::cluster));
+}
+
+/// `starting` ends when the ranks watch each other.
+int run_and_report(Parsed& parsed, const Communicator& communicator, std::optional<Deadline>& starting) {
   const Ending ending;
+  const StallWatchdog watchdog(communicator, parsed.stall_timeout_seconds, end_stalled_job);
+  starting.reset();
   try {
-    return run(parsed, communicator);
+    const int code = run(parsed, communicator);
+    communicator.barrier();  // while it is watched: a rank that hangs now would hang MPI_Finalize
+    return code;
   } catch (const Error& error) {
     return ending.fail(error.code(), error.what());
   } catch (const std::bad_alloc&) {
@@ -126,8 +159,13 @@ int main(int argc, char** argv) {
   if (usage_code != 0) return refuse(argc, argv, static_cast<ExitCode>(usage_code), usage_message);
   int code = static_cast<int>(ExitCode::cluster);
   try {
+    // Starting takes its time where programs come over a network.
+    const double patience =
+        parsed.stall_timeout_seconds > 0 ? std::max(parsed.stall_timeout_seconds, 30.0) : 0;
+    std::optional<Deadline> deadline(std::in_place, patience, "all ranks to start MPI");
     const MpiSession session(argc, argv);
-    code = run_and_report(parsed, Communicator::world());
+    code = run_and_report(parsed, Communicator::world(), deadline);
+    deadline.emplace(patience, "all ranks to end MPI");
   } catch (const Error& error) {
     std::cerr << "bitfall: " << error.what() << std::endl;
     code = static_cast<int>(error.code());

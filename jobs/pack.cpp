@@ -1,4 +1,7 @@
 // bitfall pack: image folder -> WebDataset shards, dealt to the ranks.
+#include <filesystem>
+#include <string_view>
+
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "job.hpp"
@@ -9,10 +12,22 @@ namespace bitfall {
 
 namespace {
 
+/// Whether a file is what this job writes: NAME-0000.tar, NAME-0000.idx, NAME-classes.json.
+bool is_of_set(const std::string& name, std::string_view file) {
+  if (!file.starts_with(name + "-")) return false;
+  file.remove_prefix(name.size() + 1);
+  if (file == "classes.json") return true;
+  const auto digits = file.find_first_not_of("0123456789");
+  return digits != 0 && digits != std::string_view::npos &&
+         (file.substr(digits) == ".tar" || file.substr(digits) == ".idx");
+}
+
 void run_pack(const PackParameters& given, JobContext& context) {
   PackParameters parameters = given;
   parameters.seed = context.options.seed;
-  require_writable(parameters.prefix + "-0000.tar", context.communicator);
+  const std::string name = std::filesystem::path(parameters.prefix).filename();
+  const ClaimedOutput claim = claim_output(parameters.prefix + "-0000.tar", context.communicator,
+                                           [&](std::string_view stem) { return is_of_set(name, stem); });
   PackPlan plan;
   context.communicator.guarded("reading the folder " + parameters.folder.string(),
                                [&] { plan = plan_pack(parameters); });

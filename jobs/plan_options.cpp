@@ -32,6 +32,15 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
   job.add_option("--iterations", parameters.iterations, "k-means iterations at most")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  job.add_option("--anneal", parameters.anneal,
+                 "noise on the blocks before each codebook update, in standard deviations of their values, "
+                 "dying away over the iterations; 0: none")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  job.add_option("--restarts", parameters.restarts,
+                 "quantize each layer from so many random starts and keep the one of least final error")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
   job.add_option("--sweeps", parameters.sweeps, "with --metric full: codebook, then all codes, so many times")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
@@ -40,6 +49,11 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   add_codebook_option(job, parameters.codebook_type, "default: fp16");
+  job.add_option("--device", parameters.device,
+                 "what k-means runs on: cpu, cuda (a GPU for each rank of a host), or auto: cuda where every "
+                 "rank has a GPU; the result is the same")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
 }
 
 Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {

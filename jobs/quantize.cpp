@@ -4,6 +4,7 @@
 
 #include "bitfall/archive.hpp"
 #include "bitfall/errors.hpp"
+#include "chosen_device.hpp"
 #include "cluster_layer.hpp"
 #include "collected.hpp"
 #include "gather_layers.hpp"
@@ -38,12 +39,14 @@ class QuantizeJob {
 
   void run() {
     const std::int64_t target = options_.target.is_set() ? options_.target.bytes(plan_.sizes) : 0;
-    if (target > 0) search(target);
     if (context_.options.dry_run) {
+      if (target > 0) search(target);
       return context_.reporter.result({{"plan", nlohmann::json::parse(to_json(plan_))}}, to_table(plan_));
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
-    require_writable(options_.output, context_.communicator);
+    const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    device_ = chosen_device(options_.cluster.device, context_);
+    if (target > 0) search(target);
     const Collected collected = read_collected(options_.statistics, loaded_.file_sha256, context_);
     const double begin = context_.reporter.seconds();
     if (target == 0) quantize(collected);
@@ -90,6 +93,7 @@ class QuantizeJob {
     ClusterParameters parameters = options_.cluster;
     parameters.seed = context_.options.seed;
     parameters.threads = context_.threads;
+    if (device_) parameters.backend = &device_->backend();
     return parameters;
   }
 
@@ -179,6 +183,7 @@ class QuantizeJob {
 
   const QuantizeOptions& options_;
   JobContext& context_;
+  std::unique_ptr<ComputeDevice> device_;
   LoadedNetwork loaded_;
   Plan plan_;
   std::vector<std::size_t> planned_;  ///< indices of the quantized layers in the plan

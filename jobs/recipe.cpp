@@ -19,9 +19,13 @@ bool Recipe::is_open(const char* option) const {
 void Recipe::choose_metric(PlanOptions& plan, CompressionParameters& compression) const {
   if (is_open("--metric")) plan.metric = to_string(Metric::full);
   const bool full = plan.metric == to_string(Metric::full);
-  if (is_open("--match-teacher") && full) compression.match_teacher = true;
-  if (compression.match_teacher && !full)
+  MomentParameters& moments = compression.moments;
+  if (is_open("--match-teacher") && full) moments.match_teacher = true;
+  if (moments.match_teacher && !full)
     throw UsageError("--match-teacher works with --metric full, not with --metric " + plan.metric);
+  if (is_open("--mend-shortcuts") && moments.match_teacher) moments.mend_shortcuts = true;
+  if (moments.mend_shortcuts && !moments.match_teacher)
+    throw UsageError("--mend-shortcuts needs --match-teacher: it is the teacher's sums that are aimed at");
 }
 
 void Recipe::choose_rates(FinetuneOptions& finetune) const {

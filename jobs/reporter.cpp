@@ -5,11 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <iostream>
-
-#include "bitfall/errors.hpp"
 
 namespace bitfall {
 
@@ -28,10 +24,9 @@ spdlog::logger& console() {
 }  // namespace
 
 Reporter::Reporter(bool speaks, const std::string& log_json, bool json_on_stdout)
-    : speaks_(speaks), json_on_stdout_(json_on_stdout), log_path_(log_json) {
+    : speaks_(speaks), json_on_stdout_(json_on_stdout) {
   if (!speaks_ || log_json.empty()) return;
-  log_.open(log_json, std::ios::trunc);
-  if (!log_) throw IoError("cannot write the log '" + log_json + "': " + std::strerror(errno));
+  log_ = std::make_unique<LineFile>(log_json);
 }
 
 void Reporter::info(const std::string& text) {
@@ -66,11 +61,10 @@ void Reporter::progress(const std::string& stage, std::int64_t done, std::int64_
 }
 
 void Reporter::event(const std::string& name, const nlohmann::json& fields) {
-  if (!speaks_ || !log_.is_open()) return;
+  if (!speaks_ || !log_) return;
   nlohmann::json line = {{"event", name}, {"seconds_since_start", seconds()}};
   line.update(fields);
-  log_ << line.dump() << '\n' << std::flush;
-  if (!log_) throw IoError("cannot write the log '" + log_path_ + "': " + std::strerror(errno));
+  log_->add(line.dump());
 }
 
 void Reporter::result(const nlohmann::json& fields, const std::string& text) {

@@ -3,9 +3,11 @@
 /// output.
 #include <chrono>
 #include <cstdint>
-#include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "io/files/line_file.hpp"
 
 namespace bitfall {
 
@@ -31,8 +33,7 @@ class Reporter {
  private:
   bool speaks_;
   bool json_on_stdout_;
-  std::ofstream log_;
-  std::string log_path_;
+  std::unique_ptr<LineFile> log_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   struct Progress {
     std::string stage;

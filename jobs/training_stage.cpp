@@ -46,7 +46,7 @@ std::vector<std::vector<std::int64_t>> TrainingStage::local_batches(std::int64_t
 }
 
 bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest* stop,
-                        const std::function<void(std::int64_t)>& save) {
+                        const StageHooks& hooks) {
   begin_seconds_ = context_.reporter.seconds();
   images_done_ = 0;
   double saved_seconds = begin_seconds_;
@@ -79,9 +79,10 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
       const StepReport step = trainer.step(local, batch_, rate, flags, context_.communicator);
       ++done;
       report(done, step, data_seconds, context_.reporter.seconds() - step_begin, rate);
+      if (hooks.after_step) hooks.after_step(done);
       const bool by_count = interval_.iterations > 0 && done % interval_.iterations == 0;
       if (flags[0] > 0 || flags[1] > 0 || by_count) {
-        save(done);
+        hooks.save(done);
         saved_seconds = context_.reporter.seconds();
       }
       if (flags[0] > 0) return false;

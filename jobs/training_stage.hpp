@@ -28,16 +28,20 @@ struct CheckpointInterval {
   double minutes = 15;          ///< 0: not by time
 };
 
+/// What a job does between two steps; both get the number of iterations done (collective).
+struct StageHooks {
+  std::function<void(std::int64_t done)> after_step;  ///< may change the space and the networks; may be empty
+  std::function<void(std::int64_t done)> save;        ///< a checkpoint is due
+};
+
 class TrainingStage {
  public:
   TrainingStage(const ShardSet& shards, Preprocessing preprocessing, StageParameters parameters,
                 CheckpointInterval interval, JobContext& context);
 
-  /// Runs iterations [first, iterations) (collective). After a step at which a checkpoint is due, or some
-  /// rank wants to stop, `save` is called with the number of iterations done. Returns false when it was
-  /// stopped.
-  bool run(Trainer& trainer, std::int64_t first, const StopRequest* stop,
-           const std::function<void(std::int64_t done)>& save);
+  /// Runs iterations [first, iterations) (collective). After every step, `after_step`; then, when a
+  /// checkpoint is due or some rank wants to stop, `save`. Returns false when it was stopped.
+  bool run(Trainer& trainer, std::int64_t first, const StopRequest* stop, const StageHooks& hooks);
 
   [[nodiscard]] static std::int64_t iterations_of_epoch(std::int64_t images, std::int64_t batch);
 

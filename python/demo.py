@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo: digits -> shards -> compressed archive -> a table. Called by run.sh: demo.py PROGRAM"""
+"""The demo: digits -> shards -> compressed archive -> a table. Called by run.sh: demo.py PROGRAM [OPTIONS OF COMPRESS]"""
 import json
 import os
 import pathlib
@@ -33,7 +33,7 @@ def main():
         archive = work / "demo.h5"
         data = ["--preprocess", "cifar", "-d"]
         made = bitfall(program, "compress", teacher, *data, work / "train-*.tar", "-o", archive, "--regime", "small",
-                       "--bn-reestimate", "--kept", "folded", "--calibration-images", 1024)
+                       "--bn-reestimate", "--kept", "folded", "--calibration-images", 1024, *sys.argv[2:])
         before = bitfall(program, "evaluate", teacher, *data, work / "test-*.tar")
         after = bitfall(program, "evaluate", archive, *data, work / "test-*.tar", "--teacher", teacher)
     seconds = {"pack": sum(one["seconds"] for one in packed), **made["seconds"], "evaluate": before["seconds"] + after["seconds"]}

@@ -88,6 +88,11 @@ bitfall_run() {
     say "there is no $output: the ranks were not started"
     code=69
   fi
+  # A rank that was killed, by a lack of memory or a broken node: the launcher's code is 128 + the signal.
+  if [ "$code" -gt 128 ] && [ "$cancelled" = no ]; then
+    say "a rank was killed by signal $((code - 128)); the same command goes on from the last checkpoint"
+    code=69
+  fi
   if [ "$code" = 75 ] && [ -n "$run_file" ] && [ "$cancelled" = no ]; then bitfall_requeue "$run_file"; fi
   exit "$code"
 }

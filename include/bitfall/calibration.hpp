@@ -39,7 +39,8 @@ struct FullGram {
 
 struct FullGramParameters {
   /// About how many unfolded rows to sum, as many from each image, at random positions in equal stretches of
-  /// its output; 0: all. The positions depend on (seed, stream, image) alone.
+  /// its output; 0: all. The positions depend on (seed, stream, image) alone. A convolution of stride 1 of
+  /// which half of the positions are wanted gets all of them: shared products make that cheaper.
   std::int64_t rows = 0;
   std::uint64_t seed = 0, stream = 0;
   int threads = 1;
@@ -51,11 +52,19 @@ struct FullGramParameters {
                                             const FullGramParameters& parameters,
                                             const Communicator& communicator);
 
-/// B = sum (W x_t) x_s^T over the rows that accumulate_full_gram sums, x_t the unfolded inputs in the teacher
-/// and x_s those in the student at the same place; rows x D, C order. `weight` is W (collective).
+/// What a layer's output, times `gain`, is added to: [N, rows, H, W] for each local micro-batch. Empty: none.
+struct Shortcuts {
+  std::span<const at::Tensor> teacher, student;
+  std::vector<float> gain;  ///< of each row; a row of gain 0 makes up for nothing
+};
+
+/// B = sum y x_s^T over the rows that accumulate_full_gram sums, x_s the student's unfolded inputs there;
+/// rows x D, C order. y = W x_t + (s_t - s_s) / gain is the output that is wanted, x_t the unfolded inputs in
+/// the teacher, s_t and s_s the shortcuts that the output is added to. `weight` is W (collective).
 [[nodiscard]] std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
                                                            std::span<const at::Tensor> teacher_inputs,
                                                            std::span<const at::Tensor> inputs,
+                                                           const Shortcuts& shortcuts,
                                                            const FullGramParameters& parameters,
                                                            const Communicator& communicator);
 
@@ -70,6 +79,8 @@ struct WalkStep {
   std::span<const at::Tensor> inputs;  ///< filled for layer and batch-norm steps only
   const Network* teacher = nullptr;    ///< WalkParameters::teacher, and its inputs of the step:
   std::span<const at::Tensor> teacher_inputs;
+  /// Network::shortcut of each, with a teacher and where the step has one.
+  std::span<const at::Tensor> shortcuts, teacher_shortcuts;
 };
 
 /// Mean and (biased) variance of each channel over all images and positions of all ranks, summed exactly in

@@ -11,6 +11,11 @@ enum class ScheduleKind { constant, step, cosine };
 [[nodiscard]] OptimizerKind optimizer_from_string(const std::string& name);
 [[nodiscard]] ScheduleKind schedule_from_string(const std::string& name);
 
+/// What networks compute in while they train: float32, or bfloat16 where LibTorch's autocast uses it
+/// (products and convolutions; weights, gradients, sums and losses stay float32).
+enum class Precision { fp32, bf16 };
+[[nodiscard]] Precision precision_from_string(const std::string& name);
+
 /// One update from the mean gradient g over the images of a batch, lr from the schedule:
 /// sgd:  v <- momentum v + (g + decay x);  x <- x - lr v
 /// adam: m, v <- moments of g + decay x;   x <- x - lr m' / (sqrt(v') + epsilon)  (bias corrected)

@@ -19,6 +19,9 @@ struct KmeansParameters {
   std::uint64_t seed = 0;
   std::uint64_t stream = 0;  ///< distinguishes the layers under one seed (Philox key)
   int threads = 1;           ///< threads of this rank
+  /// Noise on the blocks before each update, in standard deviations of their values, dying away over
+  /// `iterations` (src/quantization/annealing.hpp); 0: none.
+  double anneal = 0;
   /// Greedy k-means++ (2 + ln k candidates a draw) when n * k is at most this, plain k-means++ above.
   std::int64_t greedy_limit = std::int64_t{1} << 24;
   const Backend* backend =

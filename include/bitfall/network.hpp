@@ -33,6 +33,8 @@ struct GradientRequest {
   std::vector<std::string> tensors;  ///< qualified names of the parameters
   /// Batch norms normalise by the micro-batch's own statistics, as in training; else by the running ones.
   bool train_batch_norms = false;
+  /// Steps with one output of which the gradient is wanted too, as it leaves the step.
+  std::vector<std::int64_t> outputs;
 };
 
 /// What a batch norm found in one micro-batch in training, [channels] each; the variance is unbiased.
@@ -57,6 +59,8 @@ class LiveValues {
   std::vector<at::Tensor> leaves_;  ///< in the request's order; each shares storage with its parameter
   std::unordered_map<std::size_t, c10::IValue> replaced_;  ///< by slot: the leaf instead of the parameter
   std::unordered_map<std::int64_t, BatchStatistics> statistics_;  ///< by step
+  std::unordered_map<std::int64_t, at::Tensor> outputs_;          ///< by step: those asked for
+  std::vector<std::int64_t> requested_outputs_;
 };
 
 class Network {
@@ -88,13 +92,20 @@ class Network {
   void run_step(std::int64_t step, LiveValues& values) const;
   /// The tensor that a layer or batch-norm step will read.
   [[nodiscard]] at::Tensor step_input(std::int64_t step, const LiveValues& values) const;
+  /// Whether the output of the layer that the step computes goes, through a batch norm at most, into a sum
+  /// whose other addend is there before the step runs: a residual block with an identity shortcut.
+  [[nodiscard]] bool has_shortcut(std::int64_t step) const;
+  /// That addend.
+  [[nodiscard]] at::Tensor shortcut(std::int64_t step, const LiveValues& values) const;
+  /// The batch norm between the layer and the sum; nullptr when there is none.
+  [[nodiscard]] const BatchNormStep* shortcut_norm(std::int64_t step) const;
   /// After the last step: the network's output (a tensor of logits). Throws DataError for other output types.
   [[nodiscard]] at::Tensor output(const LiveValues& values) const;
   /// Begins a micro-batch whose gradients are wanted. Parameters are shared, gradients are not: several
   /// threads may run passes at once as long as none changes a parameter.
   [[nodiscard]] LiveValues start(at::Tensor input, const GradientRequest& request) const;
-  /// d(loss)/d(tensor) for each tensor of the request, in its order; zeros where the loss does not depend on
-  /// it. Once, after the last step.
+  /// d(loss)/d(tensor) for each tensor of the request, then for each of its outputs, in its order; zeros
+  /// where the loss does not depend on it. Once, after the last step.
   [[nodiscard]] std::vector<at::Tensor> gradients(const LiveValues& values, const at::Tensor& loss) const;
   /// The statistics that a batch-norm step of a pass with `train_batch_norms` has used; after that step.
   [[nodiscard]] const BatchStatistics& batch_statistics(std::int64_t step, const LiveValues& values) const;

@@ -37,7 +37,8 @@ struct QuantizerParameters {
   std::int64_t blockwise_iterations = 30;  ///< full: of blockwise k-means before the sweeps
   std::int64_t sweeps = 4;                 ///< full: codebook, then all codes
   std::int64_t target_iterations = 6;      ///< with wanted_outputs: of conjugate gradients for the target
-  double damping = 1e-2;                   ///< full: H + damping * trace(H) / D * I
+  std::int64_t restarts = 1;  ///< so many starts, of which the one with the least final objective is kept
+  double damping = 1e-2;      ///< full: H + damping * trace(H) / D * I
   /// What a bit of codes or codebook costs, as a part of the energy of the layer (see QuantizedBlocks):
   /// error / energy + price * bits is minimised. 0: error alone. Sets kmeans.bit_price; kmeans.codeword_bits
   /// is the caller's. Row weights and a price exclude each other.
@@ -63,5 +64,20 @@ struct QuantizedBlocks {
                                               const LayerMoments& moments,
                                               const QuantizerParameters& parameters,
                                               const Communicator& communicator);
+
+struct Reassignment {
+  std::vector<std::uint16_t> codes;  ///< the new ones where the objective fell, else the given ones
+  double before = 0, after = 0;      ///< objective of the given codes and of the best ones found
+  [[nodiscard]] bool is_kept() const { return after < before; }
+};
+
+/// New codes under a codebook (k x d) that stays as it is. euclidean, activation, blockwise: the nearest
+/// codewords; full: at most `parameters.sweeps` passes of block coordinate descent from the given codes.
+/// Collective, the same on every rank, as quantize_blocks.
+[[nodiscard]] Reassignment reassign_codes(const WeightBlocks& weight, Metric metric,
+                                          const LayerMoments& moments, std::span<const float> codebook,
+                                          std::span<const std::uint16_t> codes,
+                                          const QuantizerParameters& parameters,
+                                          const Communicator& communicator);
 
 }  // namespace bitfall

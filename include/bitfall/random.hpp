@@ -14,13 +14,15 @@ namespace bitfall {
 /// Who draws from which streams under the job's seed. No two users may share one: the order of `pack` and
 /// that of finetuning once did, and batches of the first epoch had half their images of one class.
 namespace random_stream {
-constexpr std::uint64_t clustering = 0;  ///< + index of the layer
+constexpr std::uint64_t clustering = 0;  ///< + index of the layer + restart * clustering_restart
+constexpr std::uint64_t clustering_restart = std::uint64_t{1} << 20;
 constexpr std::uint64_t calibration_images = std::uint64_t{1} << 40;
 constexpr std::uint64_t pack_order = std::uint64_t{1} << 41;
 constexpr std::uint64_t epoch_order = std::uint64_t{1} << 42;   ///< + stage of finetuning
 constexpr std::uint64_t augmentation = std::uint64_t{1} << 48;  ///< + epoch
 constexpr std::uint64_t gram_rows = std::uint64_t{1} << 49;     ///< + index of the layer
 constexpr std::uint64_t sampled_labels = std::uint64_t{1} << 50;
+constexpr std::uint64_t annealing = std::uint64_t{1} << 51;  ///< + the stream of the clustering
 }  // namespace random_stream
 
 /// 64 random bits of (seed, stream, index).

@@ -13,6 +13,8 @@
 #include <system_error>
 
 #include "bitfall/errors.hpp"
+#include "disk.hpp"
+#include "links.hpp"
 
 namespace bitfall {
 namespace {
@@ -39,10 +41,6 @@ std::string_view advice(int error) {
   }
 }
 
-fs::path folder_of(const fs::path& file) {
-  return file.has_parent_path() ? file.parent_path() : fs::path(".");
-}
-
 }  // namespace
 
 void AtomicFile::fail(std::string_view action, int error) const {
@@ -50,12 +48,8 @@ void AtomicFile::fail(std::string_view action, int error) const {
                 std::generic_category().message(error) + std::string(advice(error)));
 }
 
-AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(path) {
+AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(follow_links(path)) {
   std::error_code error;
-  if (fs::is_symlink(path, error)) {
-    target_ = fs::weakly_canonical(path, error);
-    if (error) fail("following the symbolic link", error.value());
-  }
   const fs::file_status status = fs::status(target_, error);
   if (fs::is_directory(status))
     throw IoError("cannot write '" + path.string() + "': it is a folder; name a file");
@@ -73,7 +67,7 @@ void AtomicFile::create() {
   const std::string stem = target_.string() + ".tmp." + std::to_string(::getpid());
   for (int attempt = 0;; ++attempt) {
     const fs::path temporary = attempt == 0 ? stem : stem + "." + std::to_string(attempt);
-    file_ = FileDescriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    file_ = FileDescriptor(Disk::current().open(temporary, O_RDWR | O_CREAT | O_EXCL, 0666));
     if (file_) {
       temporary_ = temporary;
       return;
@@ -84,41 +78,35 @@ void AtomicFile::create() {
 }
 
 AtomicFile::~AtomicFile() {
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) (void)Disk::current().remove(temporary_);
 }
 
 void AtomicFile::write(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
+    const ssize_t written = Disk::current().write(file_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("writing", errno);
+    if (written <= 0) fail("writing", written < 0 ? errno : EIO);
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
 }
 
 void AtomicFile::sync() {
-  if (::fsync(file_.get()) != 0) fail("fsync", errno);
+  if (Disk::current().sync(file_.get()) != 0) fail("fsync", errno);
   // Advice only: without it the reading back would compare the page cache with itself.
   (void)::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED);
-  if (file_.close() != 0) fail("closing", errno);
+  if (Disk::current().close(file_.release()) != 0) fail("closing", errno);
 }
 
 void AtomicFile::commit() {
   BITFALL_ASSERT(!file_, "commit() before sync()");
+  Disk& disk = Disk::current();
   // A file that is replaced keeps its permissions.
   struct stat old {};
-  if (::stat(target_.c_str(), &old) == 0 && ::chmod(temporary_.c_str(), old.st_mode & 07777) != 0)
+  if (::stat(target_.c_str(), &old) == 0 && disk.set_permissions(temporary_, old.st_mode & 07777) != 0)
     fail("setting permissions", errno);
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail("renaming the finished file", errno);
+  if (disk.rename(temporary_, target_) != 0) fail("renaming the finished file", errno);
   temporary_.clear();
-  const FileDescriptor folder(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder) {
-    // A folder may be writable but not readable; then the new name can't be made durable by us.
-    if (errno == EACCES) return;
-    fail("opening the folder", errno);
-  }
-  // Some file systems have nothing to do here and say EINVAL.
-  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
+  if (disk.sync_folder(folder_of(target_)) != 0)
     fail("fsync of the folder (the file itself is in place)", errno);
 }
 

@@ -9,11 +9,12 @@ namespace bitfall {
 
 /// A new file beside `path` under a temporary name. `commit` gives it the name; a destructor without commit
 /// removes it. So after any failure `path` is what it was, and nothing else is left. (A process that is
-/// killed outright leaves PATH.tmp.PID or PATH.tmp.PID.N, which nobody reads and anybody may delete.)
+/// killed outright leaves PATH.tmp.PID or PATH.tmp.PID.N, which nobody reads; OutputLock removes it.)
 /// Every member throws IoError that names the file and the reason.
 class AtomicFile {
  public:
-  /// Refuses a folder or a device as target. A symbolic link keeps its place: what it points to is replaced.
+  /// Refuses a folder or a device as target, and another user's link in a shared folder. Other symbolic links
+  /// keep their place: what they point to is replaced.
   explicit AtomicFile(const std::filesystem::path& path);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

@@ -20,9 +20,11 @@ class FileDescriptor {
   }
   [[nodiscard]] explicit operator bool() const { return descriptor_ >= 0; }
   [[nodiscard]] int get() const { return descriptor_; }
-  /// Closes now and returns close(2)'s status: network file systems report a full disk only here.
+  /// Gives the descriptor away: the caller closes it.
+  [[nodiscard]] int release() { return std::exchange(descriptor_, -1); }
+  /// Closes now and returns close(2)'s status.
   [[nodiscard]] int close() {
-    const int descriptor = std::exchange(descriptor_, -1);
+    const int descriptor = release();
     return descriptor < 0 ? 0 : ::close(descriptor);
   }
 

@@ -1,3 +1,4 @@
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
@@ -7,7 +8,9 @@
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/exact_sum.hpp"
+#include "calibration/layer_window.hpp"
 #include "calibration/sampled_rows.hpp"
+#include "calibration/shifted_gram.hpp"
 #include "parallel/threads.hpp"
 
 namespace bitfall {
@@ -50,6 +53,33 @@ class Triangle {
   std::vector<std::int64_t> sums_;
 };
 
+/// max |s_t - s_s| / |gain|
+double largest_difference(const Shortcuts& shortcuts) {
+  double least_gain = HUGE_VAL, largest = 0;
+  for (const float gain : shortcuts.gain)
+    if (gain != 0) least_gain = std::min(least_gain, std::abs(double(gain)));
+  for (std::size_t i = 0; i < shortcuts.teacher.size(); ++i)
+    largest =
+        std::max(largest, double((shortcuts.teacher[i] - shortcuts.student[i]).abs().max().item<float>()));
+  return largest / least_gain;
+}
+
+/// All positions of all images through products of shifted planes.
+std::vector<double> shifted_triangle(const Layer& layer, const SampledRows& sampled, const FixedPoint& scale,
+                                     int threads, const Communicator& communicator) {
+  WindowShape shape;  // whatever the images' size: ranks without images have the sums too
+  shape.channels = layer.weight_shape[1];
+  shape.kernel[0] = layer.weight_shape[2];
+  shape.kernel[1] = layer.weight_shape[3];
+  ShiftedGram gram(shape, scale);
+  communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
+    for (const at::Tensor& input : sampled.inputs())
+      gram.add(input.const_data_ptr<float>(), input.size(0), window_shape(layer, input), threads);
+  });
+  communicator.sum(gram.sums());
+  return gram.lower_triangle();
+}
+
 }  // namespace
 
 FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> inputs,
@@ -60,7 +90,12 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
   gram.samples = sampled.rows();
   // |sum of products| <= rows * largest^2, and a little for float rounding
   const double largest = sampled.largest();
-  Triangle triangle(gram.columns, FixedPoint::for_sum(1.01 * largest * largest, sampled.rows()));
+  const FixedPoint scale = FixedPoint::for_sum(1.01 * largest * largest, sampled.rows());
+  if (sampled.is_shifted()) {
+    gram.lower = shifted_triangle(layer, sampled, scale, parameters.threads, communicator);
+    return gram;
+  }
+  Triangle triangle(gram.columns, scale);
   sampled.each_chunk("Gram matrix", [&](const SampledRows::Chunk& chunk) {
     std::vector<float> rows;
     sampled.gather(chunk, rows);
@@ -72,7 +107,7 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
 
 std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
                                              std::span<const at::Tensor> teacher_inputs,
-                                             std::span<const at::Tensor> inputs,
+                                             std::span<const at::Tensor> inputs, const Shortcuts& shortcuts,
                                              const FullGramParameters& parameters,
                                              const Communicator& communicator) {
   const SampledRows student(layer, inputs, parameters, communicator);
@@ -85,8 +120,10 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const
       sum += std::abs(double(weight[static_cast<std::size_t>(r * columns + p)]));
     largest_row = std::max(largest_row, sum);
   }
-  const FixedPoint scale =
-      FixedPoint::for_sum(1.01 * largest_row * teacher.largest() * student.largest(), student.rows());
+  const bool makes_up = communicator.max(std::int64_t{student.fit(shortcuts) ? 0 : 1}) == 0;
+  const double largest_output =
+      largest_row * teacher.largest() + (makes_up ? communicator.max(largest_difference(shortcuts)) : 0.0);
+  const FixedPoint scale = FixedPoint::for_sum(1.01 * largest_output * student.largest(), student.rows());
   const at::Tensor w = at::from_blob(const_cast<float*>(weight.data()), {rows, columns}, at::kFloat);
   std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * columns), 0);
   student.each_chunk("cross moments", [&](const SampledRows::Chunk& chunk) {
@@ -95,6 +132,7 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const
     teacher.gather(chunk, y);
     const at::Tensor outputs =
         at::mm(w, at::from_blob(y.data(), {chunk.count, columns}, at::kFloat).t()).contiguous();
+    if (makes_up) student.add_shortcuts(chunk, shortcuts, outputs.mutable_data_ptr<float>());
     const at::Tensor given = at::from_blob(x.data(), {chunk.count, columns}, at::kFloat);
     constexpr std::int64_t panel_rows = 64;
     parallel_for((rows + panel_rows - 1) / panel_rows, parameters.threads, [&](std::int64_t panel) {

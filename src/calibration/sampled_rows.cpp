@@ -2,16 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "calibration/shifted_gram.hpp"
 #include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
 
 namespace bitfall {
 namespace {
 
-constexpr std::int64_t chunk_rows = 512;
+constexpr std::int64_t chunk_rows = 1024;
 
 double largest_magnitude(std::span<const at::Tensor> inputs, int threads) {
   std::vector<double> largest(inputs.size(), 0.0);
@@ -34,6 +36,19 @@ std::pair<std::int64_t, std::int64_t> image_range(std::int64_t local, const Comm
     all += counts[rank];
   }
   return {before, all};
+}
+
+/// By what every rank knows of the layer.
+bool has_shifted_form(const Layer& layer) {
+  if (layer.kind != LayerKind::convolution || layer.weight_shape.size() != 4) return false;
+  WindowShape shape;
+  shape.channels = layer.weight_shape[1];
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    shape.kernel[axis] = layer.weight_shape[axis + 2];
+    shape.stride[axis] = layer.stride.at(axis);
+    shape.dilation[axis] = layer.dilation.at(axis);
+  }
+  return ShiftedGram::fits(shape);
 }
 
 }  // namespace
@@ -61,8 +76,11 @@ SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
   std::int64_t positions = 1;
   for (const LayerWindow& window : windows_) positions = std::max(positions, window.positions());
   positions = communicator.max(positions);
-  const std::int64_t wanted =
+  std::int64_t wanted =
       parameters.rows > 0 ? std::min(positions, (parameters.rows + each - 1) / each) : positions;
+  // Where half of the positions are wanted anyway, all of them cost less as shifted products.
+  shifted_ = layer.groups == 1 && 2 * wanted >= positions && has_shifted_form(layer);
+  if (shifted_) wanted = positions;
   std::int64_t image = before;
   std::vector<std::int64_t> rows{0};
   for (const LayerWindow& window : windows_) {
@@ -113,6 +131,39 @@ void SampledRows::each_chunk(const std::string& what, const std::function<void(c
           }
         },
         [&] { return "layer '" + layer_.name + "'"; });
+  });
+}
+
+bool SampledRows::fit(const Shortcuts& shortcuts) const {
+  const std::int64_t rows = layer_.rows();
+  const auto fits = [&](std::span<const at::Tensor> tensors) {
+    if (tensors.size() != windows_.size()) return false;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const at::Tensor& tensor = tensors[i];
+      if (tensor.dim() != 4 || tensor.scalar_type() != at::kFloat || tensor.size(0) != windows_[i].images() ||
+          tensor.size(1) != rows || tensor.size(2) * tensor.size(3) != windows_[i].positions())
+        return false;
+    }
+    return true;
+  };
+  return layer_.groups == 1 && std::cmp_equal(shortcuts.gain.size(), rows) && fits(shortcuts.teacher) &&
+         fits(shortcuts.student);
+}
+
+void SampledRows::add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, float* out) const {
+  const at::Tensor teacher = shortcuts.teacher[chunk.micro_batch].contiguous();
+  const at::Tensor student = shortcuts.student[chunk.micro_batch].contiguous();
+  const std::int64_t rows = layer_.rows(), positions = windows_[chunk.micro_batch].positions();
+  const float* right = teacher.const_data_ptr<float>();
+  const float* given = student.const_data_ptr<float>();
+  parallel_for(rows, parameters_.threads, [&](std::int64_t row) {
+    const float gain = shortcuts.gain[static_cast<std::size_t>(row)];
+    if (gain == 0) return;
+    for (std::int64_t i = 0; i < chunk.count; ++i) {
+      const Address& at = addresses_[chunk.micro_batch][static_cast<std::size_t>(chunk.first + i)];
+      const std::int64_t place = (at.image * rows + row) * positions + at.position;
+      out[row * chunk.count + i] += (right[place] - given[place]) / gain;
+    }
   });
 }
 

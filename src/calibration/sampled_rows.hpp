@@ -20,6 +20,9 @@ class SampledRows {
 
   [[nodiscard]] std::int64_t rows() const { return all_rows_; }  ///< of all ranks, at least 1
   [[nodiscard]] double largest() const { return largest_; }      ///< magnitude of any input, of all ranks
+  /// All positions of all images were chosen, in a layer whose window ShiftedGram fits.
+  [[nodiscard]] bool is_shifted() const { return shifted_; }
+  [[nodiscard]] std::span<const at::Tensor> inputs() const { return inputs_; }  ///< of this rank
 
   /// Rows of one micro-batch that are worked on together: enough for the speed of a matrix product, few
   /// enough for float sums.
@@ -30,6 +33,11 @@ class SampledRows {
   /// Calls `work` for each chunk of this rank, one after the other; an error on one rank ends all
   /// (collective).
   void each_chunk(const std::string& what, const std::function<void(const Chunk&)>& work) const;
+  /// out[r][i] += (teacher - student)[image, r, position] of the chunk's row i / gain[r], out being rows x
+  /// count.
+  void add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, float* out) const;
+  /// Whether shortcuts have the shape of the layer's outputs.
+  [[nodiscard]] bool fit(const Shortcuts& shortcuts) const;
   /// The rows of a chunk, count x D.
   void gather(const Chunk& chunk, std::vector<float>& out) const;
 
@@ -47,6 +55,7 @@ class SampledRows {
   std::vector<at::Tensor> inputs_;
   std::vector<LayerWindow> windows_;
   std::vector<std::vector<Address>> addresses_;  ///< by micro-batch
+  bool shifted_ = false;
   std::int64_t all_rows_ = 1;
   double largest_ = 0;
 };

@@ -57,6 +57,13 @@ class Frontier {
     return inputs;
   }
 
+  /// What the step's output will be added to, one tensor for each micro-batch.
+  [[nodiscard]] std::vector<at::Tensor> shortcuts(std::int64_t step) const {
+    std::vector<at::Tensor> shortcuts;
+    for (const LiveValues& values : values_) shortcuts.push_back(network_.shortcut(step, values));
+    return shortcuts;
+  }
+
   /// Runs the step for every micro-batch (collective).
   void run(std::int64_t step) {
     communicator_.guarded(network_.describe_step(step), [&] {
@@ -136,7 +143,15 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
     if (interesting && before_step) {
       const std::vector<at::Tensor> inputs = frontier.step_inputs(step);
       const auto known = teacher ? teacher->step_inputs(step) : std::vector<at::Tensor>();
-      before_step({.step = step, .inputs = inputs, .teacher = parameters.teacher, .teacher_inputs = known});
+      const bool sums = teacher && network.has_shortcut(step) && parameters.teacher->has_shortcut(step);
+      const auto shortcuts = sums ? frontier.shortcuts(step) : std::vector<at::Tensor>();
+      const auto right = sums ? teacher->shortcuts(step) : std::vector<at::Tensor>();
+      before_step({.step = step,
+                   .inputs = inputs,
+                   .teacher = parameters.teacher,
+                   .teacher_inputs = known,
+                   .shortcuts = shortcuts,
+                   .teacher_shortcuts = right});
     }  // the references end here, so that each micro-batch can free its input as
        // soon as it has run
     frontier.run(step);

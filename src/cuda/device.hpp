@@ -16,6 +16,9 @@ struct VisibleDevices {
   std::string problem;  ///< why there is none, in the run-time's words
 };
 [[nodiscard]] VisibleDevices visible_devices();
+/// The same for the same device in every process of a host, whatever number it has there; empty when it can't
+/// be told.
+[[nodiscard]] std::string device_identity(int index);
 
 /// What a failed call says: the call, the rank, the host and what the library says of it.
 [[noreturn]] void throw_failed_call(const std::string& call, int rank, const std::string& problem);

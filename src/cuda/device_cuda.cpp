@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+
 namespace bitfall::cuda {
 
 VisibleDevices visible_devices() {
@@ -12,6 +14,12 @@ VisibleDevices visible_devices() {
   else
     visible.count = count;
   return visible;
+}
+
+std::string device_identity(int index) {
+  cudaDeviceProp properties{};
+  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) return "";
+  return std::string(properties.uuid.bytes, sizeof properties.uuid.bytes);
 }
 
 Device::Device(int index, int rank) : rank_(rank) {
@@ -30,8 +38,10 @@ Device::~Device() {
 }
 
 void* Device::allocate(std::int64_t bytes) const {
+  constexpr std::int64_t least = 16;  // a rank without points asks for nothing, which CUDA refuses
   void* memory = nullptr;
-  check(cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), stream_), "cudaMallocAsync");
+  check(cudaMallocAsync(&memory, static_cast<std::size_t>(std::max(bytes, least)), stream_),
+        "cudaMallocAsync");
   return memory;
 }
 

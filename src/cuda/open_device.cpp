@@ -14,6 +14,18 @@
 namespace bitfall::cuda {
 namespace {
 
+std::string host_name() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+/// Ranks of a host take its devices in order. Where the launcher shows each rank one device alone (Slurm's
+/// --gpus-per-task), that is every rank's number 0.
+int device_of(const LocalRank& local) {
+  return local.rank % visible_devices().count;
+}
+
 class CudaDevice final : public ComputeDevice {
  public:
   CudaDevice(int index, const Communicator& communicator)
@@ -38,22 +50,20 @@ class CudaDevice final : public ComputeDevice {
 
 }  // namespace
 
-std::string obstacle(const LocalRank& local) {
+std::string obstacle(const LocalRank& /*local*/) {
   const VisibleDevices visible = visible_devices();
-  if (local.rank < visible.count) return "";
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  if (visible.count == 0)
-    return std::string("no CUDA device on ") + host.data() +
-           (visible.problem.empty() ? "" : ": " + visible.problem);
-  return std::string("host ") + host.data() + " has " + std::to_string(visible.count) + " CUDA devices for " +
-         std::to_string(local.size) + " ranks; start one rank for each device";
+  if (visible.count > 0) return "";
+  return "no CUDA device on " + host_name() + (visible.problem.empty() ? "" : ": " + visible.problem);
+}
+
+std::string identity(const LocalRank& local) {
+  return host_name() + ", device " + device_identity(device_of(local));
 }
 
 std::unique_ptr<ComputeDevice> open_device(const Communicator& communicator, const LocalRank& local) {
   std::unique_ptr<CudaDevice> device;
   communicator.guarded("opening the device",
-                       [&] { device = std::make_unique<CudaDevice>(local.rank, communicator); });
+                       [&] { device = std::make_unique<CudaDevice>(device_of(local), communicator); });
   device->connect();
   return device;
 }

@@ -7,8 +7,10 @@
 
 namespace bitfall::cuda {
 
-/// Why this rank can't have a device of its own; empty when it can. Not collective.
+/// Why this rank can't have a device; empty when it can. Not collective.
 [[nodiscard]] std::string obstacle(const LocalRank& local);
+/// The device that it takes: no two ranks may have the same one.
+[[nodiscard]] std::string identity(const LocalRank& local);
 /// Binds the device of the rank's number on its host and connects it with its peers (collective).
 [[nodiscard]] std::unique_ptr<ComputeDevice> open_device(const Communicator& communicator,
                                                          const LocalRank& local);

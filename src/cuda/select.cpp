@@ -1,6 +1,9 @@
 #include "cuda/select.hpp"
 
+#include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "bitfall/errors.hpp"
 #include "cuda/open_device.hpp"
@@ -20,11 +23,19 @@ class Cpu final : public ComputeDevice {
   std::string reason_;
 };
 
-/// The reason of the lowest rank that has no device of its own; empty when all have one. Collective.
+/// Why not all ranks have a device of their own; empty when they have. Collective.
 std::string why_not(const Communicator& communicator, const LocalRank& local) {
   const std::string mine = cuda::obstacle(local);
   for (const std::string& reason : communicator.all_gather(mine))
     if (!reason.empty()) return reason;
+  std::map<std::string, int> owners;
+  const std::vector<std::string> devices = communicator.all_gather(cuda::identity(local));
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    const auto [owner, is_new] = owners.emplace(devices[static_cast<std::size_t>(rank)], rank);
+    if (!is_new)
+      return "ranks " + std::to_string(owner->second) + " and " + std::to_string(rank) +
+             " of a host would share a device; start one rank for each device";
+  }
   return "";
 }
 

@@ -19,6 +19,12 @@ ScheduleKind schedule_from_string(const std::string& name) {
   throw UsageError("the schedule must be constant, step or cosine, not '" + name + "'");
 }
 
+Precision precision_from_string(const std::string& name) {
+  if (name == "fp32") return Precision::fp32;
+  if (name == "bf16") return Precision::bf16;
+  throw UsageError("the precision must be fp32 or bf16, not '" + name + "'");
+}
+
 double Schedule::at(std::int64_t iteration) const {
   switch (kind) {
     case ScheduleKind::constant:

@@ -65,18 +65,25 @@ void TrainedSpace::write(Network& network) const {
   }
 }
 
-TrainedSpace::Part* TrainedSpace::find(const std::string& name) {
+const TrainedSpace::Part* TrainedSpace::find(const std::string& name) const {
   const auto found =
       std::find_if(parts_.begin(), parts_.end(), [&](const Part& part) { return part.name == name; });
   return found == parts_.end() ? nullptr : &*found;
 }
 
+std::span<const float> TrainedSpace::codebook(const std::string& weight_name) const {
+  const Part* part = find(weight_name);
+  return part == nullptr ? std::span<const float>() : std::span(values_).subspan(part->first, part->length);
+}
+
 bool TrainedSpace::set_codes(const std::string& weight_name, std::span<const std::uint16_t> codes) {
-  Part* part = find(weight_name);
-  if (part == nullptr) return false;
-  BITFALL_ASSERT(part->codes.size() == codes.size(), weight_name);
-  part->codes.assign(codes.begin(), codes.end());
-  return true;
+  for (Part& part : parts_) {
+    if (part.name != weight_name || part.d == 0) continue;
+    BITFALL_ASSERT(part.codes.size() == codes.size(), weight_name);
+    part.codes.assign(codes.begin(), codes.end());
+    return true;
+  }
+  return false;
 }
 
 void TrainedSpace::round_codebooks(std::span<QuantizedLayer> layers) {

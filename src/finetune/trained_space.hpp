@@ -30,6 +30,8 @@ class TrainedSpace {
   void gather(std::span<const at::Tensor> gradients, std::span<double> out) const;
   /// Writes weights (decoded from the float32 codebooks) and tensors into the network, in place.
   void write(Network& network) const;
+  /// The codebook of a layer that was added, as it is now; empty when it was not.
+  [[nodiscard]] std::span<const float> codebook(const std::string& weight_name) const;
   /// New codes for a layer that was added; false when it was not.
   bool set_codes(const std::string& weight_name, std::span<const std::uint16_t> codes);
   /// Rounds every codebook to its type, in the vector and in `layers` (those that were added), so that what
@@ -43,7 +45,7 @@ class TrainedSpace {
     std::int64_t d = 0;                ///< 0: a dense tensor
     std::vector<std::uint16_t> codes;  ///< of a codebook
   };
-  [[nodiscard]] Part* find(const std::string& name);
+  [[nodiscard]] const Part* find(const std::string& name) const;
 
   std::vector<Part> parts_;
   std::vector<float> values_;

@@ -1,6 +1,7 @@
 #include "finetune/trainer.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
@@ -18,6 +19,28 @@ namespace {
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+/// LibTorch's autocast on this thread while it lives. Without its cache: weights change every step.
+class Autocast {
+ public:
+  explicit Autocast(Precision precision)
+      : was_on_(at::autocast::is_autocast_enabled(at::kCPU)),
+        cached_(at::autocast::is_autocast_cache_enabled()) {
+    if (precision != Precision::bf16) return;
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    at::autocast::set_autocast_cache_enabled(false);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+  }
+  ~Autocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, was_on_);
+    at::autocast::set_autocast_cache_enabled(cached_);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool was_on_, cached_;
+};
 
 std::vector<std::int64_t> trained_norms(const Network& network, bool wanted) {
   std::vector<std::int64_t> steps;
@@ -71,13 +94,20 @@ Trainer::Trainer(Network& student, const Network& teacher, TrainedSpace space, T
 
 void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const {
   const double begin = now();
-  // In-place operators may change a network's input, so the teacher gets its own.
-  const at::Tensor target = teacher_.forward(batch.images.clone());
-  const double forward = now();
-  LiveValues values = student_.start(batch.images, request_);
-  for (std::int64_t step = 0; step < student_.step_count(); ++step) student_.run_step(step, values);
-  const at::Tensor logits = student_.output(values);
+  at::Tensor target, given;
+  LiveValues values;
+  double forward = 0;
+  {
+    const Autocast autocast(parameters_.precision);
+    // In-place operators may change a network's input, so the teacher gets its own.
+    target = teacher_.forward(batch.images.clone()).to(at::kFloat);
+    forward = now();
+    values = student_.start(batch.images, request_);
+    for (std::int64_t step = 0; step < student_.step_count(); ++step) student_.run_step(step, values);
+    given = student_.output(values);
+  }
   const c10::AutoGradMode with_gradients(true);
+  const at::Tensor logits = given.to(at::kFloat);
   const at::Tensor loss = distillation_loss(logits, target, batch.labels, parameters_.distillation, images);
   const double backward = now();
   const std::vector<at::Tensor> gradients = student_.gradients(values, loss);

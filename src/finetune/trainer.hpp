@@ -30,6 +30,7 @@ struct TrainerParameters {
   /// finetuning only).
   bool train_batch_norms = false;
   double batch_norm_momentum = 0.1;  ///< PyTorch's default
+  Precision precision = Precision::fp32;
   int threads = 1;
 };
 

@@ -1,5 +1,7 @@
 #include "model/layer_table.hpp"
 
+#include <torch/csrc/jit/ir/constants.h>
+
 #include <functional>
 #include <map>
 #include <set>
@@ -42,6 +44,7 @@ class Builder {
       visit(graph_.steps()[step].node, static_cast<std::int64_t>(step), true);
     }
     for (BatchNormStep& norm : table_.norms) norm.foldable = is_foldable(norm);
+    find_shortcuts();
     list_tensors();
     return std::move(table_);
   }
@@ -153,6 +156,45 @@ class Builder {
       if (used == uses_.end() || used->second != std::set<std::string>{key_of(norm)}) return false;
     }
     return true;
+  }
+
+  void find_shortcuts() {
+    std::map<std::size_t, std::size_t> made_by;  // slot -> step
+    std::map<const Node*, std::size_t> step_of;
+    for (std::size_t step = 0; step < table_.steps.size(); ++step) {
+      step_of[graph_.steps()[step].node] = step;
+      for (const std::size_t slot : graph_.steps()[step].outputs) made_by[slot] = step;
+    }
+    for (std::size_t step = 0; step < table_.steps.size(); ++step) {
+      if (!table_.steps[step].layer) continue;
+      const Value* value = graph_.steps()[step].node->output();
+      std::optional<std::size_t> norm;
+      const Node* user = only_user(value);
+      if (user != nullptr && step_of.contains(user) && table_.steps[step_of.at(user)].norm) {
+        norm = table_.steps[step_of.at(user)].norm;
+        value = user->output();
+        user = only_user(value);
+      }
+      if (user == nullptr || !step_of.contains(user) || !is_plain_sum(user)) continue;
+      const Value* other = user->input(0) == value ? user->input(1) : user->input(0);
+      if (other == value || !other->type()->isSubtypeOf(*c10::TensorType::get())) continue;
+      const std::size_t slot = graph_.slot_of(other);
+      const auto made = made_by.find(slot);
+      if (graph_.fixed(slot) != nullptr || (made != made_by.end() && made->second >= step)) continue;
+      table_.steps[step].sum = ShortcutSum{slot, norm};
+    }
+  }
+
+  static const Node* only_user(const Value* value) {
+    return value->uses().size() == 1 ? value->uses().front().user : nullptr;
+  }
+
+  /// aten::add or add_ of two tensors with a factor of 1.
+  static bool is_plain_sum(const Node* node) {
+    if ((node->kind() != c10::aten::add && node->kind() != c10::aten::add_) || node->inputs().size() != 3)
+      return false;
+    const auto factor = torch::jit::toIValue(node->input(2));
+    return factor && factor->isInt() && factor->toInt() == 1;
   }
 
   void list_tensors() {

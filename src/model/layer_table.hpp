@@ -13,11 +13,18 @@
 
 namespace bitfall {
 
+/// norm(layer(x)) + shortcut, the shortcut being there before the layer runs.
+struct ShortcutSum {
+  std::size_t slot;                 ///< of the shortcut
+  std::optional<std::size_t> norm;  ///< index into LayerTable::norms
+};
+
 /// What one step computes.
 struct StepMeaning {
   std::optional<std::size_t> layer;  ///< index into LayerTable::layers
   std::optional<std::size_t> norm;   ///< index into LayerTable::norms
   std::optional<std::size_t> input;  ///< slot of the tensor that the layer or batch norm reads
+  std::optional<ShortcutSum> sum;    ///< of a layer: what its output is added to
 };
 
 struct LayerTable {

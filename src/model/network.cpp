@@ -161,7 +161,15 @@ LiveValues Network::start(at::Tensor input) const {
 }
 
 LiveValues Network::start(at::Tensor input, const GradientRequest& request) const {
+  // Outputs get their gradients through the images, without those of any weight; operators may write to their
+  // input, but not to a tensor that gradients are asked of.
+  if (!request.outputs.empty()) {
+    const c10::AutoGradMode with_gradients(true);
+    input = input.detach().requires_grad_(true).clone();
+  }
   LiveValues values = start(std::move(input));
+  for (const std::int64_t step : request.outputs) values.outputs_[step] = at::Tensor();
+  values.requested_outputs_ = request.outputs;
   values.gradients_ = true;
   values.train_batch_norms_ = request.train_batch_norms;
   for (const std::string& name : request.tensors) {
@@ -176,11 +184,16 @@ LiveValues Network::start(at::Tensor input, const GradientRequest& request) cons
 
 std::vector<at::Tensor> Network::gradients(const LiveValues& values, const at::Tensor& loss) const {
   BITFALL_ASSERT(values.gradients_, "this pass was started without gradients");
+  std::vector<at::Tensor> wanted = values.leaves_;
+  for (const std::int64_t step : values.requested_outputs_) {
+    wanted.push_back(values.outputs_.at(step));
+    BITFALL_ASSERT(wanted.back().defined(), describe_step(step) + " has not run");
+  }
   std::vector<at::Tensor> gradients =
-      torch::autograd::grad({loss}, values.leaves_, {}, /*retain_graph=*/false, /*create_graph=*/false,
+      torch::autograd::grad({loss}, wanted, {}, /*retain_graph=*/false, /*create_graph=*/false,
                             /*allow_unused=*/true);
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    if (!gradients[i].defined()) gradients[i] = at::zeros_like(values.leaves_[i]);
+    if (!gradients[i].defined()) gradients[i] = at::zeros_like(wanted[i]);
     gradients[i] = gradients[i].detach();
   }
   return gradients;
@@ -221,6 +234,12 @@ void Network::run_step(std::int64_t index, LiveValues& values) const {
   } catch (const std::exception& error) {
     throw DataError("the network fails at " + describe_step(index) + ": " + essential_line(error));
   }
+  const auto kept = values.outputs_.find(index);
+  if (kept != values.outputs_.end()) {
+    BITFALL_ASSERT(stack.size() == 1 && stack[0].isTensor(), describe_step(index) + ": one output");
+    kept->second = stack[0].toTensor();
+    stack[0] = kept->second.clone();  // for steps that write to it
+  }
   for (std::size_t i = 0; i < step.outputs.size(); ++i) {
     const std::size_t slot = step.outputs[i];
     const bool used = std::find(step.last_uses.begin(), step.last_uses.end(), slot) == step.last_uses.end();
@@ -235,6 +254,23 @@ at::Tensor Network::step_input(std::int64_t index, const LiveValues& values) con
   const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(*slot);
   BITFALL_ASSERT(value.isTensor(), describe_step(index));
   return value.toTensor();
+}
+
+bool Network::has_shortcut(std::int64_t index) const {
+  return impl_->table.steps.at(static_cast<std::size_t>(index)).sum.has_value();
+}
+
+at::Tensor Network::shortcut(std::int64_t index, const LiveValues& values) const {
+  const auto& sum = impl_->table.steps.at(static_cast<std::size_t>(index)).sum;
+  BITFALL_ASSERT(sum.has_value(), describe_step(index) + " has no shortcut");
+  const c10::IValue& value = values.slots_.at(sum->slot);
+  BITFALL_ASSERT(value.isTensor(), describe_step(index));
+  return value.toTensor();
+}
+
+const BatchNormStep* Network::shortcut_norm(std::int64_t index) const {
+  const auto& sum = impl_->table.steps.at(static_cast<std::size_t>(index)).sum;
+  return sum && sum->norm ? &impl_->table.norms[*sum->norm] : nullptr;
 }
 
 at::Tensor Network::output(const LiveValues& values) const {

@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "bitfall/errors.hpp"
+#include "parallel/stall_watch.hpp"
 
 namespace bitfall {
 namespace {
@@ -135,11 +136,13 @@ Communicator Communicator::self() {
 }
 
 void Communicator::barrier() const {
+  const InCollective here("MPI_Barrier");
   if (comm_ != nullptr) check(MPI_Barrier(handle(comm_)), "MPI_Barrier", rank_);
 }
 
 void Communicator::sum(std::span<std::int64_t> values) const {
   if (comm_ == nullptr) return;
+  const InCollective here("MPI_Allreduce");
   for_each_chunk(values.size(), [&](std::size_t offset, int count) {
     check(MPI_Allreduce(MPI_IN_PLACE, values.data() + offset, count, MPI_INT64_T, MPI_SUM, handle(comm_)),
           "MPI_Allreduce", rank_);
@@ -148,6 +151,7 @@ void Communicator::sum(std::span<std::int64_t> values) const {
 
 double Communicator::max(double value) const {
   if (comm_ == nullptr) return value;
+  const InCollective here("MPI_Allreduce");
   // MPI_MAX of a NaN is whatever the library's comparison gives, so NaN travels as a flag.
   constexpr double lowest = -std::numeric_limits<double>::infinity();
   std::array<double, 2> flag_and_value{std::isnan(value) ? 1.0 : 0.0, std::isnan(value) ? lowest : value};
@@ -158,6 +162,7 @@ double Communicator::max(double value) const {
 
 std::int64_t Communicator::max(std::int64_t value) const {
   if (comm_ == nullptr) return value;
+  const InCollective here("MPI_Allreduce");
   check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, handle(comm_)), "MPI_Allreduce", rank_);
   return value;
 }
@@ -165,6 +170,7 @@ std::int64_t Communicator::max(std::int64_t value) const {
 void Communicator::broadcast_bytes(std::span<std::byte> bytes, int root) const {
   BITFALL_ASSERT(root >= 0 && root < size_, "broadcast from rank " + std::to_string(root));
   if (comm_ == nullptr) return;
+  const InCollective here("MPI_Bcast");
   for_each_chunk(bytes.size(), [&](std::size_t offset, int count) {
     check(MPI_Bcast(bytes.data() + offset, count, MPI_BYTE, root, handle(comm_)), "MPI_Bcast", rank_);
   });
@@ -182,8 +188,11 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   const auto ranks = static_cast<std::size_t>(size_);
   std::vector<std::int64_t> lengths(ranks);
   const auto length = static_cast<std::int64_t>(text.size());
-  check(MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, handle(comm_)),
-        "MPI_Allgather", rank_);
+  {
+    const InCollective here("MPI_Allgather");
+    check(MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, handle(comm_)),
+          "MPI_Allgather", rank_);
+  }
   std::vector<std::string> parts(ranks);
   const std::int64_t total = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
   if (total > static_cast<std::int64_t>(chunk_elements)) {
@@ -199,6 +208,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   std::vector<int> offsets(ranks, 0);
   std::partial_sum(counts.begin(), counts.end() - 1, offsets.begin() + 1);
   std::string all(static_cast<std::size_t>(total), '\0');
+  const InCollective here("MPI_Allgatherv");
   check(MPI_Allgatherv(text.data(), static_cast<int>(length), MPI_BYTE, all.data(), counts.data(),
                        offsets.data(), MPI_BYTE, handle(comm_)),
         "MPI_Allgatherv", rank_);
@@ -209,6 +219,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
 }
 
 void Communicator::guarded(std::string_view what, const std::function<void()>& work) const {
+  const AtWork here(what);
   Outcome outcome = run(what, work, rank_);
   // The lowest failing rank speaks: max over -rank, and -size says that all is well.
   const std::int64_t mine = outcome.code == ExitCode::ok ? -size_ : -rank_;

@@ -48,18 +48,13 @@ std::vector<double> FullDescent::gradient() const {
   return gather(products_, communicator_.max(largest));
 }
 
-std::vector<double> FullDescent::apply_normal(std::span<const double> direction) const {
-  constexpr std::int64_t rows = PackedGram::tile_rows;
-  std::vector<float> codebook(direction.begin(), direction.end());
+/// A^T (w H) A of `direction`; `products` becomes (A direction) H.
+std::vector<double> FullDescent::apply_normal(std::span<const double> direction,
+                                              AlignedVector<float>& products) const {
+  const std::vector<float> codebook(direction.begin(), direction.end());
   double largest = 0;
   for (const float value : codebook) largest = std::max(largest, std::abs(double(value)));
-  AlignedVector<float> products(products_.size(), 0.0f);
-  parallel_for((local_rows() + rows - 1) / rows, threads_, [&](std::int64_t tile) {
-    AlignedVector<float> decoded(static_cast<std::size_t>(rows * stride_), 0.0f);
-    for (std::int64_t r = 0; r < std::min(rows, local_rows() - tile * rows); ++r)
-      decode_row(tile * rows + r, codebook, decoded.data() + r * stride_);
-    gram_.multiply(decoded.data(), products.data() + tile * rows * stride_);
-  });
+  multiply([&](std::int64_t row, float* out) { decode_row(row, codebook, out); }, products);
   return gather(products, largest * gram_.largest_column_sum());
 }
 
@@ -102,10 +97,11 @@ void FullDescent::fit_codebook(std::int64_t iterations) {
   std::vector<double> residual = gradient();
   std::vector<double> direction = precondition(residual);
   std::vector<double> change(residual.size(), 0.0);
+  AlignedVector<float> products(products_.size(), 0.0f);
   double norm = dot(residual, direction);
   const double enough = 1e-6 * norm;
   for (std::int64_t i = 0; i < iterations && norm > enough; ++i) {
-    const std::vector<double> image = apply_normal(direction);
+    const std::vector<double> image = apply_normal(direction, products);
     const double curvature = dot(direction, image);
     if (!(curvature > 0)) break;
     const double step = norm / curvature;
@@ -113,6 +109,9 @@ void FullDescent::fit_codebook(std::int64_t iterations) {
       change[j] += step * direction[j];
       residual[j] -= step * image[j];
     }
+    // The error falls by step * A direction, so P by its product with H, which is there.
+    const auto factor = static_cast<float>(step);
+    for (std::size_t p = 0; p < products_.size(); ++p) products_[p] -= factor * products[p];
     const std::vector<double> next = precondition(residual);
     const double next_norm = dot(residual, next);
     for (std::size_t j = 0; j < change.size(); ++j) direction[j] = next[j] + next_norm / norm * direction[j];
@@ -121,7 +120,7 @@ void FullDescent::fit_codebook(std::int64_t iterations) {
   std::vector<float> codebook(codebook_);
   for (std::size_t j = 0; j < change.size(); ++j)
     codebook[j] = static_cast<float>(double(codebook[j]) + std::ldexp(change[j], -exponent_));
-  set_codebook(codebook);
+  replace_codebook(codebook);
 }
 
 }  // namespace bitfall

@@ -48,12 +48,16 @@ void FullDescent::start(std::span<const float> codebook, std::span<const std::in
 }
 
 void FullDescent::set_codebook(std::span<const float> codebook) {
+  replace_codebook(codebook);
+  refresh();
+}
+
+void FullDescent::replace_codebook(std::span<const float> codebook) {
   codebook_.assign(codebook.begin(), codebook.end());
   scaled_.resize(codebook_.size());
   const double factor = std::ldexp(1.0, exponent_);
   for (std::size_t i = 0; i < codebook_.size(); ++i)
     scaled_[i] = static_cast<float>(static_cast<double>(codebook_[i]) * factor);
-  refresh();
 }
 
 void FullDescent::decode_row(std::int64_t row, std::span<const float> codebook, float* out) const {
@@ -63,18 +67,29 @@ void FullDescent::decode_row(std::int64_t row, std::span<const float> codebook, 
   }
 }
 
-void FullDescent::refresh() {
-  constexpr std::int64_t rows = PackedGram::tile_rows;
-  parallel_for((local_rows() + rows - 1) / rows, threads_, [&](std::int64_t tile) {
-    AlignedVector<float> error(static_cast<std::size_t>(rows * stride_), 0.0f);
-    for (std::int64_t r = 0; r < std::min(rows, local_rows() - tile * rows); ++r) {
-      float* out = error.data() + r * stride_;
-      const float* weight = weights_.data() + (tile * rows + r) * stride_;
-      decode_row(tile * rows + r, scaled_, out);
-      for (std::int64_t p = 0; p < gram_.columns(); ++p) out[p] = weight[p] - out[p];
-    }
-    gram_.multiply(error.data(), products_.data() + tile * rows * stride_);
+void FullDescent::multiply(const std::function<void(std::int64_t row, float* out)>& fill,
+                           AlignedVector<float>& products) const {
+  constexpr std::int64_t tile = PackedGram::tile_rows;
+  const std::int64_t group = PackedGram::rows_of_group(std::max<std::int64_t>(1, local_rows()), threads_);
+  const std::int64_t padded = (local_rows() + tile - 1) / tile * tile;
+  parallel_for((padded + group - 1) / group, threads_, [&](std::int64_t index) {
+    const std::int64_t first = index * group;
+    const std::int64_t rows = std::min(group, padded - first);
+    AlignedVector<float> in(static_cast<std::size_t>(rows * stride_), 0.0f);
+    for (std::int64_t r = 0; r < std::min(rows, local_rows() - first); ++r)
+      fill(first + r, in.data() + r * stride_);
+    gram_.multiply(in.data(), rows, products.data() + first * stride_);
   });
+}
+
+void FullDescent::refresh() {
+  multiply(
+      [&](std::int64_t row, float* out) {
+        const float* weight = weights_.data() + row * stride_;
+        decode_row(row, scaled_, out);
+        for (std::int64_t p = 0; p < gram_.columns(); ++p) out[p] = weight[p] - out[p];
+      },
+      products_);
 }
 
 double FullDescent::objective() const {

@@ -1,6 +1,7 @@
 #pragma once
 /// Codes and codebook under the whole Gram matrix.
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -43,13 +44,18 @@ class FullDescent {
 
  private:
   struct Scratch;
-  void refresh();  ///< P = E H
+  void refresh();                                          ///< P = E H
+  void replace_codebook(std::span<const float> codebook);  ///< P stays
+  /// products = X H for local rows X that `fill` writes.
+  void multiply(const std::function<void(std::int64_t row, float* out)>& fill,
+                AlignedVector<float>& products) const;
   /// c^T H_jj c / 2 and the penalties, m x k
   [[nodiscard]] std::vector<float> half_norms(std::span<const float> penalties) const;
   void sweep_rows(std::int64_t group, std::span<const float> half_norms, Scratch& scratch,
                   std::int64_t& moved);
   [[nodiscard]] std::vector<double> gradient() const;
-  [[nodiscard]] std::vector<double> apply_normal(std::span<const double> direction) const;
+  [[nodiscard]] std::vector<double> apply_normal(std::span<const double> direction,
+                                                 AlignedVector<float>& products) const;
   [[nodiscard]] std::vector<double> gather(std::span<const float> values, double bound) const;
   [[nodiscard]] std::vector<double> factor_diagonal_blocks() const;
   [[nodiscard]] std::int64_t local_rows() const { return share_.size(); }

@@ -17,13 +17,16 @@ HWY_BEFORE_NAMESPACE();
 namespace bitfall {
 namespace HWY_NAMESPACE {
 
-/// `R` rows times two vectors of columns: 2 R independent chains.
+/// `R` rows times two vectors of columns, `depth` more products of each chain: 2 R independent chains.
 template <int R>
 HWY_INLINE void multiply_columns(const float* in, std::int64_t stride, const float* panel, std::int64_t depth,
                                  float* out) {
   Vector low[R], high[R];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) low[r] = high[r] = hn::Zero(Floats());
+  for (int r = 0; r < R; ++r) {
+    low[r] = hn::LoadU(Floats(), out + r * stride);
+    high[r] = hn::LoadU(Floats(), out + r * stride + lanes);
+  }
   for (std::int64_t p = 0; p < depth; ++p) {
     const Vector a = hn::Load(Floats(), panel + p * PackedGram::panel_columns);
     const Vector b = hn::Load(Floats(), panel + p * PackedGram::panel_columns + lanes);
@@ -41,15 +44,22 @@ HWY_INLINE void multiply_columns(const float* in, std::int64_t stride, const flo
   }
 }
 
-void multiply_tile(const float* in, std::int64_t stride, const float* panels, std::int64_t depth,
-                   float* out) {
+void multiply_rows(const float* in, std::int64_t rows, std::int64_t stride, const float* panels,
+                   std::int64_t depth, float* out) {
   // 16 chains of AVX-512's 32 registers, 8 of the 16 of others
   constexpr int R = lanes == 16 ? 8 : 4;
-  for (std::int64_t column = 0; column < stride; column += 2 * lanes) {
-    const float* panel = panels + column / PackedGram::panel_columns * PackedGram::panel_columns * depth +
-                         column % PackedGram::panel_columns;
-    for (int r = 0; r < PackedGram::tile_rows; r += R)
-      multiply_columns<R>(in + r * stride, stride, panel, depth, out + r * stride + column);
+  // 16 KiB of a panel stay in the first-level cache for all rows.
+  constexpr std::int64_t block_depth = 128;
+  std::fill_n(out, rows * stride, 0.0f);
+  for (std::int64_t first = 0; first < depth; first += block_depth) {
+    const std::int64_t count = std::min(block_depth, depth - first);
+    for (std::int64_t column = 0; column < stride; column += 2 * lanes) {
+      const float* panel = panels +
+                           (column / PackedGram::panel_columns * depth + first) * PackedGram::panel_columns +
+                           column % PackedGram::panel_columns;
+      for (std::int64_t r = 0; r < rows; r += R)
+        multiply_columns<R>(in + r * stride + first, stride, panel, count, out + r * stride + column);
+    }
   }
 }
 
@@ -79,7 +89,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace bitfall {
-HWY_EXPORT(multiply_tile);
+HWY_EXPORT(multiply_rows);
 HWY_EXPORT(add_rows_of);
 
 PackedGram::PackedGram(std::span<const double> lower, double damping) : damping_(damping) {
@@ -92,28 +102,34 @@ PackedGram::PackedGram(std::span<const double> lower, double damping) : damping_
   if (!std::isfinite(trace))
     throw DataError("the Gram matrix of the layer's inputs has a NaN or an infinity");
   if (trace > 0) unit_ = trace / static_cast<double>(columns_);
-  panels_data_.assign(static_cast<std::size_t>(panels_ * columns_ * panel_columns), 0.0f);
-  std::vector<double> sums(static_cast<std::size_t>(columns_), 0.0);
-  const auto put = [&](std::int64_t row, std::int64_t column, double value) {
-    panels_data_[static_cast<std::size_t>((column / panel_columns * columns_ + row) * panel_columns +
-                                          column % panel_columns)] = static_cast<float>(value);
-    sums[static_cast<std::size_t>(column)] += std::abs(value);
+  const auto entry = [&](std::int64_t a, std::int64_t b) {
+    if (a == b)
+      return (trace > 0 ? lower[static_cast<std::size_t>(a * (a + 1) / 2 + a)] / unit_ : 1.0) + damping;
+    const auto [low, high] = std::minmax(a, b);
+    return lower[static_cast<std::size_t>(high * (high + 1) / 2 + low)] / unit_;
   };
-  const double* entry = lower.data();
-  for (std::int64_t a = 0; a < columns_; ++a) {
-    for (std::int64_t b = 0; b < a; ++b, ++entry) {
-      put(a, b, *entry / unit_);
-      put(b, a, *entry / unit_);
+  panels_data_.assign(static_cast<std::size_t>(panels_ * columns_ * panel_columns), 0.0f);
+  std::vector<double> sums(static_cast<std::size_t>(panels_ * panel_columns), 0.0);
+  float* value = panels_data_.data();
+  for (std::int64_t first = 0; first < columns_; first += panel_columns) {
+    const std::int64_t width = std::min(panel_columns, columns_ - first);
+    for (std::int64_t row = 0; row < columns_; ++row, value += panel_columns) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        const double exact = entry(row, first + i);
+        value[i] = static_cast<float>(exact);
+        sums[static_cast<std::size_t>(first + i)] += std::abs(exact);
+      }
     }
-    put(a, a, (trace > 0 ? *entry++ / unit_ : 1.0) + damping);
   }
   largest_column_sum_ = *std::max_element(sums.begin(), sums.end());
   if (!std::isfinite(largest_column_sum_))
     throw DataError("the Gram matrix of the layer's inputs has a NaN or an infinity");
 }
 
-void PackedGram::multiply(const float* in, float* out) const {
-  HWY_DYNAMIC_DISPATCH(multiply_tile)(in, padded_columns(), panels_data_.data(), columns_, out);
+void PackedGram::multiply(const float* in, std::int64_t rows, float* out) const {
+  BITFALL_ASSERT(rows % tile_rows == 0, "whole tiles of rows");
+  HWY_DYNAMIC_DISPATCH(multiply_rows)
+  (in, rows, padded_columns(), panels_data_.data(), columns_, out);
 }
 
 void PackedGram::add_rows(std::span<const RowUpdate> updates, std::int64_t first, std::int64_t count) const {

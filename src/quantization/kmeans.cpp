@@ -11,6 +11,7 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "quantization/annealing.hpp"
 #include "quantization/backend.hpp"
 #include "quantization/code_rate.hpp"
 #include "quantization/estep.hpp"
@@ -87,12 +88,17 @@ std::int64_t drop_codewords(const KmeansInput& input, const TiledBlocks& points,
   return rate.drop(communicator.all_gather(std::span<const Alternative>(own)));
 }
 
-/// c = mean of the members; the codeword of an empty cluster stays what its refill made it.
-void m_step(const Clusters& clusters, std::int64_t d, std::span<float> codebook) {
+/// c = mean of the members; the codeword of an empty cluster stays what its refill made it. Returns the
+/// members of each.
+std::vector<std::int64_t> m_step(const Clusters& clusters, std::int64_t d, std::span<float> codebook) {
   const auto k = static_cast<std::int64_t>(codebook.size()) / d;
-  for (std::int64_t code = 0; code < k; ++code)
-    if (clusters.count(code) > 0)
+  std::vector<std::int64_t> members;
+  for (std::int64_t code = 0; code < k; ++code) {
+    members.push_back(clusters.count(code));
+    if (members.back() > 0)
       clusters.mean(code, codebook.subspan(static_cast<std::size_t>(code * d), static_cast<std::size_t>(d)));
+  }
+  return members;
 }
 
 }  // namespace
@@ -113,23 +119,26 @@ KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whiteni
 
   Stopwatch watch;
   std::vector<float> codebook = initial_codebook(input, points, result.k, parameters, communicator);
+  const Annealing annealing(parameters.anneal, parameters.iterations, blocks, d, parameters.seed,
+                            parameters.stream);
   CodewordTable table(result.k, d);
   Clusters clusters(input, points, communicator.max(points.largest_norm2), result.k, parameters.threads,
                     parameters.backend != nullptr ? *parameters.backend : cpu_backend());
   CodeRate rate(result.k, parameters.bit_price, parameters.codeword_bits);
   for (std::int64_t i = 0; i < parameters.iterations; ++i) {
     KmeansIteration iteration = e_step(input, codebook, table, clusters, rate, communicator);
-    if (iteration.moved > 0) {
+    if (iteration.moved > 0 || annealing.is_on()) {
       if (!rate.active())
         iteration.refilled = refill_empty_clusters(input, points, clusters, codebook, communicator);
-      m_step(clusters, d, codebook);
+      annealing.disturb(i + 1, m_step(clusters, d, codebook), codebook);
     }
     std::int64_t dropped = 0;
     if (rate.is_time_to_drop(i, iteration.moved))
       dropped = drop_codewords(input, points, clusters, codebook, rate, parameters.threads, communicator);
     iteration.seconds = watch.lap();  // the first one includes k-means++
     result.iterations.push_back(iteration);
-    if (iteration.moved == 0 && dropped == 0) break;  // the means would be what they were
+    if (iteration.moved == 0 && dropped == 0 && !annealing.is_on())
+      break;  // the means would be what they were
   }
   StoredCodebook stored = round_codebook(codebook, d, parameters.codebook_type);
   result.codebook = std::move(stored.halves);

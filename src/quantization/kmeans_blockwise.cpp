@@ -66,7 +66,7 @@ class BlockwiseClusters {
     for (const double objective : objectives_) sums[1] += scale.to_integer(objective);
     communicator_.sum(sums);
     iteration.moved = sums[0];
-    if (rate_.active()) rate_.update(count());
+    if (rate_.active()) rate_.update(counts());
     iteration.bits_cost = rate_.cost();
     iteration.objective =
         std::ldexp(scale.to_double(sums[1]) * metrics_.unit(), -2 * scale_.exponent) + iteration.bits_cost;
@@ -92,10 +92,10 @@ class BlockwiseClusters {
 
   /// Gives empty clusters the worst served blocks, which become their members. Returns how many.
   std::int64_t refill(std::span<float> codebook) {
-    const std::vector<std::int64_t> counts = count();
+    const std::vector<std::int64_t> members = counts();
     std::vector<std::int64_t> empty;
     for (std::int64_t code = 0; code < k_; ++code)
-      if (counts[static_cast<std::size_t>(code)] == 0) empty.push_back(code);
+      if (members[static_cast<std::size_t>(code)] == 0) empty.push_back(code);
     const std::int64_t first = share_.first * blocks_.rows;
     const auto refills = choose_refills({first, codes_, errors_}, BlockIdentity(blocks_.values, blocks_.d),
                                         k_, empty, communicator_);
@@ -107,6 +107,14 @@ class BlockwiseClusters {
         codes_[static_cast<std::size_t>(local)] = refill.to;
     }
     return static_cast<std::int64_t>(refills.size());
+  }
+
+  /// Members of each codeword on all ranks (collective).
+  [[nodiscard]] std::vector<std::int64_t> counts() const {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(k_), 0);
+    for (const std::int32_t code : codes_) ++counts[static_cast<std::size_t>(code)];
+    communicator_.sum(counts);
+    return counts;
   }
 
   void update(std::span<float> codebook) {
@@ -127,14 +135,6 @@ class BlockwiseClusters {
  private:
   [[nodiscard]] KmeansInput input(std::int64_t position) const {
     return {blocks_.values, blocks_.d, metrics_.whitening(position), scale_};
-  }
-
-  /// Members of each codeword on all ranks.
-  [[nodiscard]] std::vector<std::int64_t> count() const {
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(k_), 0);
-    for (const std::int32_t code : codes_) ++counts[static_cast<std::size_t>(code)];
-    communicator_.sum(counts);
-    return counts;
   }
 
   /// What a squared error of a position's whitened, scaled blocks is in units of the objective.
@@ -199,8 +199,8 @@ std::vector<std::int64_t> integer_row_weights(std::span<const double> weights, s
 }
 
 std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const PositionMetrics& metrics,
-                                              std::int64_t iterations, BlockwiseState& state,
-                                              CodeRate& rate) {
+                                              std::int64_t iterations, const Annealing& annealing,
+                                              BlockwiseState& state, CodeRate& rate) {
   const PositionBlocks blocks(problem.weight);
   const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
   BlockwiseClusters clusters(problem, blocks, metrics, k, rate);
@@ -208,14 +208,15 @@ std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const Posi
   Stopwatch watch;
   for (std::int64_t i = 0; i < iterations; ++i) {
     KmeansIteration iteration = clusters.assign(state.codebook);
-    if (iteration.moved > 0) {
+    if (iteration.moved > 0 || annealing.is_on()) {
       if (!rate.active()) iteration.refilled = clusters.refill(state.codebook);
       clusters.update(state.codebook);
+      if (annealing.is_on()) annealing.disturb(i + 1, clusters.counts(), state.codebook);
     }
     const std::int64_t dropped = rate.is_time_to_drop(i, iteration.moved) ? clusters.drop(state.codebook) : 0;
     iteration.seconds = watch.lap();
     history.push_back(iteration);
-    if (iteration.moved == 0 && dropped == 0) break;
+    if (iteration.moved == 0 && dropped == 0 && !annealing.is_on()) break;
   }
   state.codes = clusters.all_codes();
   return history;

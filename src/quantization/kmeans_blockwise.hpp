@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bitfall/kmeans.hpp"
+#include "quantization/annealing.hpp"
 #include "quantization/code_rate.hpp"
 #include "quantization/position_metrics.hpp"
 #include "quantization/problem.hpp"
@@ -32,7 +33,8 @@ struct BlockwiseState {
 };
 [[nodiscard]] std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem,
                                                             const PositionMetrics& metrics,
-                                                            std::int64_t iterations, BlockwiseState& state,
+                                                            std::int64_t iterations,
+                                                            const Annealing& annealing, BlockwiseState& state,
                                                             CodeRate& rate);
 
 /// One E-step with the codebook as it is: codes and objective.

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "bitfall/random.hpp"
 #include "quantization/code_rate.hpp"
 #include "quantization/codeword_order.hpp"
 #include "quantization/full_descent.hpp"
@@ -121,54 +121,77 @@ void sweep(FullDescent& descent, const Problem& problem, const QuantizerParamete
 /// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps. Bits have
 /// a price, a part of `energy`, from blockwise k-means on.
 BlockwiseState blockwise(const Problem& problem, const PositionMetrics& metrics, const LayerMoments& moments,
-                         const QuantizerParameters& parameters, double energy, KmeansResult& result) {
+                         const QuantizerParameters& parameters, std::int64_t iterations, double energy,
+                         KmeansResult& result) {
   KmeansParameters start = parameters.kmeans;
   start.iterations = std::min(start.iterations, parameters.start_iterations);
+  start.anneal = 0;  // the noise dies once, in the iterations that follow
   const Whitening whitening = pooled_whitening(problem.weight, Metric::activation, moments);
   result = kmeans(problem.weight.values, problem.weight.d, whitening, start, problem.communicator);
   BlockwiseState state = start_from(result);
+  const Annealing annealing(parameters.kmeans.anneal, iterations, problem.weight.values, problem.weight.d,
+                            start.seed, start.stream);
   CodeRate rate = rate_of(parameters, energy, result.k, result.codes);
-  result.iterations = blockwise_kmeans(problem, metrics, parameters.kmeans.iterations, state, rate);
+  result.iterations = blockwise_kmeans(problem, metrics, iterations, annealing, state, rate);
   return state;
 }
 
-QuantizedBlocks quantize_blockwise(const Problem& problem, const LayerMoments& moments,
-                                   const QuantizerParameters& parameters) {
-  QuantizedBlocks quantized;
-  KmeansResult& result = quantized.kmeans;
-  const PositionMetrics metrics(moments.per_position, problem.weight.d);
-  quantized.energy = blockwise_energy(problem, metrics);
-  BlockwiseState state = blockwise(problem, metrics, moments, parameters, quantized.energy, result);
+/// The parameters of a restart: other random numbers.
+QuantizerParameters restarted(QuantizerParameters parameters, std::int64_t restart) {
+  parameters.kmeans.stream += static_cast<std::uint64_t>(restart) * random_stream::clustering_restart;
+  return parameters;
+}
+
+/// The result of least final objective of `parameters.restarts` attempts, the first of equals.
+template <class Attempt>
+KmeansResult best_of(const QuantizerParameters& parameters, const Attempt& attempt) {
+  KmeansResult best = attempt(parameters);
+  for (std::int64_t restart = 1; restart < parameters.restarts; ++restart) {
+    KmeansResult other = attempt(restarted(parameters, restart));
+    if (other.iterations.back().objective < best.iterations.back().objective) best = std::move(other);
+  }
+  return best;
+}
+
+KmeansResult quantize_blockwise(const Problem& problem, const PositionMetrics& metrics,
+                                const LayerMoments& moments, const QuantizerParameters& parameters,
+                                double energy) {
+  KmeansResult result;
+  BlockwiseState state =
+      blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, energy, result);
   store_codebook(state.codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
-  CodeRate rate = rate_of(parameters, quantized.energy, result.k, state.codes);
+  CodeRate rate = rate_of(parameters, energy, result.k, state.codes);
   result.iterations.push_back(blockwise_assign(problem, metrics, state, rate));
   result.codes = narrow(state.codes);
   if (rate.active()) result.k = compact(result.codebook, result.codes, problem.weight.d);
-  return quantized;
+  return result;
 }
 
 QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
                                const QuantizerParameters& parameters) {
   QuantizedBlocks quantized;
-  KmeansResult& result = quantized.kmeans;
   const PackedGram gram(moments.full, parameters.damping);
   std::vector<float> target;
   if (!moments.wanted_outputs.empty()) {
     target = target_weight(problem, gram, moments.wanted_outputs, parameters.target_iterations);
     problem.weight.values = target;
   }
+  const PositionMetrics metrics(moments.per_position, problem.weight.d);
   FullDescent descent(problem, gram);
   descent.start(std::vector<float>(static_cast<std::size_t>(problem.weight.d), 0.0f),
                 std::vector<std::int32_t>(
                     static_cast<std::size_t>(problem.weight.rows * problem.weight.positions()), 0));
   quantized.energy = descent.objective();
-  QuantizerParameters start = parameters;
-  start.kmeans.iterations = std::min(parameters.kmeans.iterations, parameters.blockwise_iterations);
-  const BlockwiseState state = blockwise(problem, PositionMetrics(moments.per_position, problem.weight.d),
-                                         moments, start, quantized.energy, result);
-  descent.start(state.codebook, state.codes);
-  CodeRate rate = rate_of(parameters, quantized.energy, result.k, state.codes);
-  sweep(descent, problem, parameters, rate, result);
+  quantized.kmeans = best_of(parameters, [&](const QuantizerParameters& attempt) {
+    KmeansResult result;
+    const BlockwiseState state = blockwise(problem, metrics, moments, attempt,
+                                           std::min(attempt.kmeans.iterations, attempt.blockwise_iterations),
+                                           quantized.energy, result);
+    descent.start(state.codebook, state.codes);
+    CodeRate rate = rate_of(attempt, quantized.energy, result.k, state.codes);
+    sweep(descent, problem, attempt, rate, result);
+    return result;
+  });
   return quantized;
 }
 
@@ -182,15 +205,28 @@ QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const
   if (metric == Metric::euclidean || metric == Metric::activation) {
     const Whitening whitening = pooled_whitening(weight, metric, moments);
     const double energy = whitened_energy(weight.values, whitening);
-    KmeansParameters priced = parameters.kmeans;
-    priced.bit_price = parameters.relative_bit_price * energy;
-    quantized = {kmeans(weight.values, weight.d, whitening, priced, communicator), energy};
+    QuantizerParameters priced = parameters;
+    priced.kmeans.bit_price = parameters.relative_bit_price * energy;
+    quantized = {best_of(priced,
+                         [&](const QuantizerParameters& attempt) {
+                           return kmeans(weight.values, weight.d, whitening, attempt.kmeans, communicator);
+                         }),
+                 energy};
   } else {
     const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
                           parameters.kmeans.threads, communicator,
                           parameters.kmeans.backend != nullptr ? *parameters.kmeans.backend : cpu_backend()};
-    quantized = metric == Metric::blockwise ? quantize_blockwise(problem, moments, parameters)
-                                            : quantize_fully(problem, moments, parameters);
+    if (metric == Metric::full) {
+      quantized = quantize_fully(problem, moments, parameters);
+    } else {
+      const PositionMetrics metrics(moments.per_position, weight.d);
+      const double energy = blockwise_energy(problem, metrics);
+      quantized = {best_of(parameters,
+                           [&](const QuantizerParameters& attempt) {
+                             return quantize_blockwise(problem, metrics, moments, attempt, energy);
+                           }),
+                   energy};
+    }
   }
   order_codewords(quantized.kmeans);
   return quantized;

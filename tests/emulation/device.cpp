@@ -77,6 +77,11 @@ VisibleDevices visible_devices() {
   return {count != nullptr ? std::stoi(count) : 8, ""};
 }
 
+std::string device_identity(int index) {
+  const char* first = std::getenv("BITFALL_EMULATED_FIRST_DEVICE");
+  return "emulated " + std::to_string(index + (first != nullptr ? std::stoi(first) : 0));
+}
+
 Device::Device(int, int rank) : rank_(rank), multiprocessors_(4), shared_bytes_(std::int64_t{99} << 10) {
   check(call_status("cudaSetDevice", rank), "cudaSetDevice");
 }

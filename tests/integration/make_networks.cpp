@@ -76,6 +76,35 @@ Module with_nan() {
   return net;
 }
 
+/// The first layer's outputs are beyond what the next one's squares can be summed of.
+Module that_overflows() {
+  Module net = residual_network();
+  net.attr("conv1").toModule().attr("weight").toTensor().mul_(1e25);
+  return net;
+}
+
+/// conv2 and shortcut see nothing but zeros.
+Module with_dead_inputs() {
+  Module net = residual_network();
+  net.attr("conv1").toModule().attr("weight").toTensor().zero_();
+  net.attr("bn1").toModule().attr("running_mean").toTensor().zero_();
+  net.attr("bn1").toModule().attr("bias").toTensor().fill_(-1);
+  return net;
+}
+
+/// conv3 has three different 3x3 kernels, far fewer than codewords.
+Module with_few_kernels() {
+  Module net = residual_network();
+  const at::Tensor kernels = torch::randn({3, 9}) * 0.1;
+  net.attr("conv3")
+      .toModule()
+      .attr("weight")
+      .toTensor()
+      .view({32 * 32, 9})
+      .copy_(kernels.index_select(0, torch::randint(3, {32 * 32}, torch::kLong)));
+  return net;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -89,4 +118,7 @@ int main(int argc, char** argv) {
   residual_network().save(folder + "/residual.pt");
   without_layers().save(folder + "/without_layers.pt");
   with_nan().save(folder + "/nan.pt");
+  that_overflows().save(folder + "/overflow.pt");
+  with_dead_inputs().save(folder + "/dead.pt");
+  with_few_kernels().save(folder + "/few_kernels.pt");
 }

@@ -24,7 +24,8 @@ class Interruption(Case):
         return ["compress", self.network, "-d", self.shards, "--preprocess", "cifar", "-o", self.folder / output,
                 "--calibration-images", 60, "--micro-batch", 8, "--iterations", 8, "--finetune-layer", 6,
                 "--finetune-iterations", 60, "--batch-size", 24, "--train-micro-batch", 5, "--schedule", "cosine",
-                "--train", "codebooks,bn", "--bn-reestimate", "--threads", 1, "--seed", 3,
+                "--train", "codebooks,bn", "--bn-reestimate", "--permute", "--reassign-every", 20, "--output-weights",
+                 "--threads", 1, "--seed", 3,
                 "--run-file", run_file, "--checkpoint-every", 7, "--log-json", log, "--json"]
 
     def finished(self, ranks, run_file="undisturbed.run"):

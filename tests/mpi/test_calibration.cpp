@@ -68,9 +68,27 @@ TEST_CASE("whole Gram matrices and cross moments do not depend on the number of 
       REQUIRE(together.samples == expected.samples);
       REQUIRE(together.lower == expected.lower);
       const std::vector<float> weight(4 * 27, 0.37F);
-      REQUIRE(accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world), parameters,
-                                       world) ==
-              accumulate_cross_moments(layer, weight, teacher, student, parameters, alone));
+      // Shifted products too: the window fits them.
+      std::vector<at::Tensor> wide;
+      for (const at::Tensor& images : student) wide.push_back(images.repeat({1, 16, 1, 1}).contiguous());
+      const Layer deep = convolution({4, 48, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1);
+      REQUIRE(accumulate_full_gram(deep, mine(wide, world), parameters, world).lower ==
+              accumulate_full_gram(deep, wide, parameters, alone).lower);
+      const std::vector<float> gain{1, 2, -3, 0};
+      std::vector<at::Tensor> right, given;
+      for (const at::Tensor& images : student) {
+        right.push_back(
+            images.repeat({1, 2, 1, 1}).narrow(1, 0, 4).slice(3, 0, c10::nullopt, 2).contiguous());
+        given.push_back(right.back() * 0.5);
+      }
+      const auto right_here = mine(right, world), given_here = mine(given, world);
+      REQUIRE(
+          accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world),
+                                   {right_here, given_here, gain}, parameters, world) ==
+          accumulate_cross_moments(layer, weight, teacher, student, {right, given, gain}, parameters, alone));
+      REQUIRE(accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world), {},
+                                       parameters, world) ==
+              accumulate_cross_moments(layer, weight, teacher, student, {}, parameters, alone));
     }
   }
 }

@@ -1,8 +1,11 @@
 // Emulated devices, one a rank: sums over ranks are formed from what lies on the devices.
+#include <cstdlib>
 #include <random>
+#include <string>
 
 #include "../unit/quantization/reference_kmeans.hpp"
 #include "bitfall/communicator.hpp"
+#include "bitfall/errors.hpp"
 #include "bitfall/kmeans.hpp"
 #include "catch.hpp"
 #include "cuda/select.hpp"
@@ -31,6 +34,24 @@ TEST_CASE("k-means on the devices of all ranks has the bits of one CPU") {
     REQUIRE(shared.codebook == alone.codebook);
     REQUIRE(shared.iterations.back().objective == alone.iterations.back().objective);
   }
+}
+
+TEST_CASE("two ranks never share a device, whether each sees all devices or its own alone") {
+  const Communicator world = Communicator::world();
+  setenv("BITFALL_EMULATED_DEVICES", "1", 1);
+  if (world.size() > 1) {
+    CHECK_THROWS_AS(choose_device(DeviceChoice::cuda, world), ClusterError);
+    const auto instead = choose_device(DeviceChoice::automatic, world);
+    CHECK(instead->backend().name() == "cpu");
+    CHECK(instead->description().find("start one rank for each device") != std::string::npos);
+  }
+  setenv("BITFALL_EMULATED_FIRST_DEVICE", std::to_string(world.rank()).c_str(), 1);
+  CHECK(choose_device(DeviceChoice::cuda, world)->backend().name() == "cuda");
+  setenv("BITFALL_EMULATED_DEVICES", "0", 1);
+  CHECK_THROWS_AS(choose_device(DeviceChoice::cuda, world), ClusterError);
+  CHECK(choose_device(DeviceChoice::automatic, world)->backend().name() == "cpu");
+  unsetenv("BITFALL_EMULATED_DEVICES");
+  unsetenv("BITFALL_EMULATED_FIRST_DEVICE");
 }
 
 TEST_CASE("ranks of a host are numbered without gaps") {

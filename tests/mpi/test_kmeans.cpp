@@ -9,6 +9,7 @@
 #include "bitfall/communicator.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/kmeans.hpp"
+#include "bitfall/quantized_layer.hpp"
 #include "bitfall/quantizer.hpp"
 #include "catch.hpp"
 #include "quantization/init.hpp"
@@ -133,6 +134,32 @@ TEST_CASE("bad blocks are refused on every rank") {
   const Whitening identity = Whitening::identity(1);
   CHECK_THROWS_AS(kmeans(std::vector<float>{1, 2, 1e6f}, 1, identity, parameters, Communicator::world()),
                   DataError);
+}
+
+TEST_CASE("annealing, restarts and re-assigned codes give the bytes of one rank") {
+  std::mt19937 random(29);
+  const Communicator world = Communicator::world();
+  const oracle::Case given(70, 6, 4, 0, true, random);
+  QuantizerParameters parameters;
+  parameters.kmeans = {.k = 24, .iterations = 20, .seed = 9, .threads = 2, .anneal = 0.5};
+  parameters.restarts = 3;
+  for (const Metric metric : {Metric::activation, Metric::blockwise, Metric::full}) {
+    INFO(to_string(metric));
+    const auto alone =
+        quantize_blocks(given.blocks(), metric, given.moments, parameters, Communicator::self()).kmeans;
+    const auto shared = quantize_blocks(given.blocks(), metric, given.moments, parameters, world).kmeans;
+    REQUIRE(shared.codes == alone.codes);
+    REQUIRE(shared.codebook == alone.codebook);
+    std::vector<float> codebook;
+    for (const std::uint16_t half : alone.codebook) codebook.push_back(1.1F * half_to_float(half));
+    const auto expected = reassign_codes(given.blocks(), metric, given.moments, codebook, alone.codes,
+                                         parameters, Communicator::self());
+    const auto found =
+        reassign_codes(given.blocks(), metric, given.moments, codebook, alone.codes, parameters, world);
+    REQUIRE(found.codes == expected.codes);
+    REQUIRE(found.before == expected.before);
+    REQUIRE(found.after == expected.after);
+  }
 }
 
 TEST_CASE("the finer metrics give the bytes of one rank") {

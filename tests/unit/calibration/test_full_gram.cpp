@@ -103,14 +103,42 @@ TEST_CASE("cross moments are sums of the teacher's outputs times the student's i
     const at::Tensor w = at::randn({layer.rows(), layer.columns()});
     const std::span weight(w.const_data_ptr<float>(), static_cast<std::size_t>(w.numel()));
     const auto found =
-        accumulate_cross_moments(layer, weight, teacher, student, {.threads = 2}, Communicator::self());
+        accumulate_cross_moments(layer, weight, teacher, student, {}, {.threads = 2}, Communicator::self());
     const at::Tensor y = at::matmul(all_rows(layer, teacher), w.to(at::kDouble).t());
     check_close(found, at::matmul(y.t(), all_rows(layer, student)), 1e-5);
     // With the student's own inputs it is W H.
     const at::Tensor x = all_rows(layer, student);
-    check_close(accumulate_cross_moments(layer, weight, student, student, {}, Communicator::self()),
+    check_close(accumulate_cross_moments(layer, weight, student, student, {}, {}, Communicator::self()),
                 at::matmul(w.to(at::kDouble), at::matmul(x.t(), x)), 1e-5);
   }
+}
+
+TEST_CASE("cross moments make up for the shortcuts' difference, but in rows of no gain") {
+  const auto student = small_images(3);
+  const Layer layer = convolution({4, 3, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1);
+  std::vector<at::Tensor> right, given, difference;
+  const std::vector<float> gain{1, -0.5F, 0, 4};
+  for (const at::Tensor& images : student) {
+    right.push_back(at::randn({images.size(0), 4, 5, 5}));
+    given.push_back(at::randn({images.size(0), 4, 5, 5}));
+    // rows of samples as `unfolded` has them: images, then positions
+    difference.push_back((right.back() - given.back()).permute({0, 2, 3, 1}).reshape({-1, 4}));
+  }
+  const at::Tensor w = at::randn({4, 27});
+  const std::span weight(w.const_data_ptr<float>(), static_cast<std::size_t>(w.numel()));
+  const auto found = accumulate_cross_moments(layer, weight, student, student, {right, given, gain},
+                                              {.threads = 2}, Communicator::self());
+  const at::Tensor x = all_rows(layer, student);
+  at::Tensor y = at::matmul(x, w.to(at::kDouble).t());
+  const at::Tensor d = at::cat(difference).to(at::kDouble);
+  for (std::int64_t r : {0, 1, 3}) y.select(1, r).add_(d.select(1, r) / double(gain[std::size_t(r)]));
+  check_close(found, at::matmul(y.t(), x), 1e-5);
+  // Of another shape they can't be what the outputs are added to.
+  std::vector<at::Tensor> other;
+  for (const at::Tensor& images : student) other.push_back(at::randn({images.size(0), 4, 10, 10}));
+  CHECK(accumulate_cross_moments(layer, weight, student, student, {other, other, gain}, {},
+                                 Communicator::self()) ==
+        accumulate_cross_moments(layer, weight, student, student, {}, {}, Communicator::self()));
 }
 
 TEST_CASE("inputs that are NaN, infinite or of another shape are refused by the layer's name") {

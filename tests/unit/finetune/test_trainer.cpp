@@ -115,6 +115,23 @@ TEST_CASE("training lowers the loss; a rate that is too high is an error, not a 
       DataError);
 }
 
+TEST_CASE("bfloat16 gives the loss within its error, on any number of threads the same bits") {
+  const auto batches = training_batches(3);
+  const auto run = [&](Precision precision, int threads) {
+    TrainerSetup setup;
+    Trainer trainer = setup.trainer({}, false, threads, precision);
+    std::vector<double> losses;
+    for (int step = 0; step < 4; ++step)
+      losses.push_back(trainer.step(batches, {7, 3}, 0.02, {}, alone).loss);
+    return losses;
+  };
+  const auto full = run(Precision::fp32, 1), half = run(Precision::bf16, 1);
+  CHECK(half != full);
+  CHECK(run(Precision::bf16, 3) == half);
+  for (std::size_t i = 0; i < full.size(); ++i) CHECK(half[i] == Approx(full[i]).epsilon(0.1).margin(1e-3));
+  CHECK(run(Precision::fp32, 1) == full);  // nothing is left switched on
+}
+
 TEST_CASE("flags travel with a step") {
   TrainerSetup setup;
   Trainer trainer = setup.trainer({}, false);

@@ -21,13 +21,15 @@ struct TrainerSetup {
   std::vector<QuantizedLayer> layers = {quantize_layer(teacher, "conv2", 9, 4),
                                         quantize_layer(teacher, "fc", 4, 3)};
 
-  Trainer trainer(OptimizerParameters optimizer, bool train_batch_norms, int threads = 1) {
+  Trainer trainer(OptimizerParameters optimizer, bool train_batch_norms, int threads = 1,
+                  Precision precision = Precision::fp32) {
     TrainedSpace space;
     for (const QuantizedLayer& layer : layers) space.add_codebook(layer);
     TrainerParameters parameters;
     parameters.optimizer = optimizer;
     parameters.train_batch_norms = train_batch_norms;
     parameters.threads = threads;
+    parameters.precision = precision;
     return Trainer(student, teacher, std::move(space), parameters);
   }
 

@@ -159,6 +159,20 @@ TEST_CASE("a damaged index falls back to a scan with one warning") {
     write_file(packed.index(), damaged);
     check_refused(packed, "");
   }
+  const std::string expected = packed.scan().fingerprint();
+  const auto check_passed_over = [&](const std::string& damaged) {
+    write_file(packed.index(), damaged);
+    const ShardSet set = packed.open();
+    CHECK(set.indexed() == 0);
+    CHECK(set.fingerprint() == expected);
+  };
+  for (std::size_t i = 0; i < 200; ++i) check_passed_over(text.substr(0, i * text.size() / 200));
+  for (std::uint64_t trial = 0; trial < 2000; ++trial) {
+    std::string damaged = text;
+    const auto bit = random_below(trial, 4, 0, text.size() * 8);
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
+    check_passed_over(damaged);
+  }
   write_file(packed.index(), text + "more");
   check_refused(packed, "SHA-256");
   write_file(packed.index(), text + std::string(1'000'000, '\n'));

@@ -176,8 +176,10 @@ TEST_CASE("a kill between the renames loses nothing", "[checkpoint]") {
   setup.run_file().save(state(1));
   setup.run_file().save(state(2));
   SECTION("before the first") {
-    fs::copy(setup.path(".previous"), setup.path(".new"));
-    CHECK(iteration(setup.run_file().load("auto")) == 2);
+    setup.run_file().save(state(3));
+    fs::rename(setup.path(), setup.path(".new"));
+    fs::rename(setup.path(".previous"), setup.path());
+    CHECK(iteration(setup.run_file().load("auto")) == 3);
   }
   SECTION("after the first") {
     fs::rename(setup.path(), setup.path(".new"));

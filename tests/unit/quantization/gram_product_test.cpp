@@ -17,7 +17,7 @@ namespace {
 
 void compare_products(const PackedGram& gram, std::mt19937& random) {
   const auto columns = std::size_t(gram.columns()), stride = std::size_t(gram.padded_columns());
-  constexpr auto rows = std::size_t(PackedGram::tile_rows);
+  constexpr auto rows = std::size_t(3 * PackedGram::tile_rows);
   std::normal_distribution<float> normal;
   AlignedVector<float> in(rows * stride, 0.0f), out(rows * stride, 7.0f), expected(rows * stride, 0.0f);
   for (std::size_t r = 0; r < rows; ++r)
@@ -27,7 +27,7 @@ void compare_products(const PackedGram& gram, std::mt19937& random) {
       for (std::size_t p = 0; p < columns; ++p)
         expected[r * stride + q] =
             std::fma(in[r * stride + p], gram.at(std::int64_t(p), std::int64_t(q)), expected[r * stride + q]);
-  gram.multiply(in.data(), out.data());
+  gram.multiply(in.data(), rows, out.data());
   REQUIRE(out == expected);
 
   const std::size_t count = std::min<std::size_t>(columns, 3), first = columns - count;
@@ -47,7 +47,7 @@ void compare_products(const PackedGram& gram, std::mt19937& random) {
 
 TEST_CASE("products with a Gram matrix have the bits of plain chains on every instruction set") {
   std::mt19937 random(1);
-  for (const std::size_t columns : {1u, 4u, 31u, 32u, 33u, 100u}) {
+  for (const std::size_t columns : {1u, 4u, 31u, 32u, 33u, 100u, 300u}) {
     const auto h = oracle::second_moment(columns, 2 * columns, 1, 0, random);
     const PackedGram gram(oracle::lower_triangle(h), 0.01);
     REQUIRE(gram.columns() == std::int64_t(columns));

@@ -103,7 +103,8 @@ TEST_CASE("the blockwise M-step solves one small system for each codeword") {
   BlockwiseState assigned = state;
   CodeRate free(5, 0, 0);
   (void)blockwise_assign(problem, metrics, assigned, free);
-  const auto history = blockwise_kmeans(problem, metrics, 1, state, free);
+  const auto history =
+      blockwise_kmeans(problem, metrics, 1, Annealing(0, 1, given.weight, 4, 0, 0), state, free);
   REQUIRE(history.front().refilled == 0);
   REQUIRE(state.codes == assigned.codes);
   for (std::size_t c = 0; c < 5; ++c) {

@@ -1,0 +1,85 @@
+"""--device: refused where there is no device; on emulated devices (tests/emulation) the same archive as on the CPU, and
+a failed call ends all ranks."""
+import contextlib
+import json
+import os
+import socket
+import time
+import unittest
+
+import harness
+from harness import Case, result, run
+
+EMULATED = os.environ["BITFALL_EMULATED_PROGRAM"]
+SECONDS = 10  # until all ranks have left after a failed call
+FAULTS = ["cudaSetDevice", "ncclCommInitRankConfig", "cudaMalloc", "cudaMemcpyAsync", "cudaMemsetAsync", "kernel assign",
+          "kernel cluster_sums", "ncclAllReduce", "cudaStreamSynchronize"]
+
+
+@contextlib.contextmanager
+def emulated_devices():
+    real, harness.PROGRAM = harness.PROGRAM, EMULATED
+    try:
+        yield
+    finally:
+        harness.PROGRAM = real
+
+
+class Device(Case):
+    def small(self, device, output, *options, ranks=1, environment=None):
+        return self.compress("--recipe", "paper", "--device", device, "--calibration-images", 20, "--iterations", 4, "--k", 16,
+                             "--threads", 1, *options, output=output, ranks=ranks, environment=environment)
+
+    def test_no_device(self):
+        """Neither a driver nor a device here, or none allowed: cuda is refused on all ranks with one sentence."""
+        hidden = {"CUDA_VISIBLE_DEVICES": ""}
+        for ranks in (1, 2):
+            done = self.small("cuda", "none.h5", ranks=ranks, environment=hidden)
+            self.assertEqual(done.returncode, 69, done.stderr)
+            messages = [line for line in done.stderr.splitlines() if line.startswith("bitfall: ")]
+            self.assertEqual(len(messages), 1, done.stderr)
+            self.assertIn("--device cuda: ", messages[0])
+            self.assertFalse((self.folder / "none.h5").exists())
+
+    def test_auto_takes_the_cpu_and_says_so(self):
+        log = self.folder / "auto.json"
+        done = run("compress", self.network, "-d", self.shards, "-o", self.folder / "auto.h5", "--preprocess", "cifar",
+                   "--calibration-images", 20, "--iterations", 2, "--log-json", log, environment={"CUDA_VISIBLE_DEVICES": ""})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        device = next(event for event in events if event["event"] == "device")
+        self.assertEqual(device["device"], "cpu")
+        self.assertIn("device: cpu (", done.stderr)
+
+    def test_the_same_archive_as_on_the_cpu(self):
+        wanted = result(self.small("cpu", "cpu.h5"))["content_sha256"]
+        with emulated_devices():
+            for ranks in (1, 2):
+                with self.subTest(ranks=ranks):
+                    done = self.small("cuda", "cuda.h5", ranks=ranks)
+                    self.assertEqual(result(done)["content_sha256"], wanted)
+                    self.assertIn("device: cuda", done.stderr)
+
+    def test_more_ranks_than_devices(self):
+        with emulated_devices():
+            done = self.small("cuda", "many.h5", ranks=2, environment={"BITFALL_EMULATED_DEVICES": "1"})
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertIn("start one rank for each device", done.stderr)
+
+    def test_a_failed_call_ends_all_ranks(self):
+        for number, call in enumerate(FAULTS):
+            rank = number % 2
+            with self.subTest(call=call, rank=rank), emulated_devices():
+                log = self.folder / "fault.json"
+                log.unlink(missing_ok=True)
+                done = self.small("cuda", "fault.h5", "--log-json", log, ranks=2,
+                                  environment={"BITFALL_EMULATED_FAULT": f"{call}:{rank}:1"})
+                # Since the last event that went well.
+                self.assertLess(time.time() - log.stat().st_mtime, SECONDS)
+                self.assertEqual(done.returncode, 69, done.stderr)
+                self.assertIn(f"{call} failed on rank {rank} ({socket.gethostname()})", done.stderr)
+                self.assertFalse((self.folder / "fault.h5").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Seeds one fault at a time into the kernels and demands that a test on the emulated device notices.
+
+    python3 tests/mutations/mutate_kernels.py [BUILD]     (build/release by default, built with BITFALL_TESTS=ON)
+
+Prints a table: the fault, and the test that caught it. Exit status 1 when one was missed.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else SOURCE / "build/release").resolve()
+
+# kernel source, what is replaced (once, or the n-th time), by what, the fault
+FAULTS = [
+    ("assign", "quad * points_per_thread < a.points", "quad * points_per_thread <= a.points", "bound: one group of points too many"),
+    ("assign", "c < count; c += S", "c < count - 1; c += S", "bound: the last codeword of a piece is never tried"),
+    ("assign", "i < count * vectors", "i < count * vectors - 1", "bound: the last vector of a piece is not loaded"),
+    ("assign", "min(chunk_rows, codewords - first)", "chunk_rows", "bound: the last piece as long as the others"),
+    ("assign", "if (first > 0) __syncthreads();", "", "missing barrier before a piece is overwritten"),
+    ("assign", "];  // 16 bytes\n    __syncthreads();", "];  // 16 bytes\n", "missing barrier after a piece is loaded"),
+    ("assign", "lanes < S; lanes *= 2) best.merge", "lanes < S / 2; lanes *= 2) best.merge", "wrong lane: the last merge is left out"),
+    ("assign", "index[p], lanes);", "index[p], lanes ^ 1);", "wrong lane: score and index of different lanes"),
+    ("assign", "other_index < index[p]", "other_index > index[p]", "ties between lanes to the highest index"),
+    ("assign", "candidate < score[p]", "candidate <= score[p]", "ties to the highest index"),
+    ("assign", "fmaf(-v[j][p], row[1 + j], score)", "score - v[j][p] * row[1 + j]", "multiply-add not fused"),
+    ("assign", "int j = 0; j < D; ++j) score", "int j = D - 1; j >= 0; --j) score", "chain in the other order"),
+    ("assign", "inside && lane == 0", "inside && lane == 1 % S", "wrong lane writes (merged all the same: equal results)"),
+    ("assign", "first += S * group", "first += group", "any d: lanes share codewords (the same results, S times the work)"),
+    ("assign", "j < a.d; ++j) {\n      float v", "j < a.d - 1; ++j) {\n      float v", "any d: the last coordinate is left out"),
+    ("assign", "quad % 4 * points_per_thread", "quad % 4", "wrong address of a group of points"),
+    ("assign", "batch * a.points + quad", "quad", "all batches write to the first one's codes"),
+    ("cluster_sums", "point >= a.points", "point > a.points", "bound: the padding counts"),
+    ("cluster_sums", "quads = (a.points + points_per_thread - 1)", "quads = (a.points)", "bound: the last points are left out"),
+    ("cluster_sums", "own[i] = 0;\n    __syncthreads();", "own[i] = 0;\n", "missing barrier after the sums are cleared"),
+    ("cluster_sums", "{\n    __syncthreads();\n    for (unsigned i = threadIdx.x; i < cells", "{\n    for (unsigned i = threadIdx.x; i < cells", "missing barrier before the sums are given out"),
+    ("cluster_sums", "j < a.d; ++j", "j < a.d - 1; ++j", "bound: the last coordinate is left out"),
+    ("cluster_sums", "lanes = 16; lanes > 0", "lanes = 16; lanes > 1", "wrong lane: the last halving is left out"),
+    ("cluster_sums", "threadIdx.x % 32 == 0", "threadIdx.x % 32 == 1", "wrong lane gives out the warp's sum"),
+    ("cluster_sums", "shared_add(own, static_cast<unsigned>(cell), value);", "own[cell] += value;", "addition that is not atomic"),
+    ("cluster_sums", "add(loses + j, -value)", "add(loses + j, value)", "points do not leave their old cluster"),
+    ("cluster_sums", "if (changed) ", "if (!changed) ", "new codes are not kept"),
+    ("cluster_sums", "quad += step", "quad += step + 1", "grid stride off by one"),
+]
+# Faults that change how much work is done, not what comes out: no test of results can see them.
+HARMLESS = {"wrong lane writes (merged all the same: equal results)", "any d: lanes share codewords (the same results, S times the work)"}
+
+
+def compile_mutant(kernel, old, new, folder):
+    text = (SOURCE / f"src/cuda/kernels/{kernel}.cu").read_text()
+    if text.count(old) < 1:
+        raise SystemExit(f"{kernel}.cu no longer has '{old}': update the list of faults")
+    mutant = folder / f"{kernel}.cpp"
+    mutant.write_text(text.replace(old, new, 1))
+    subprocess.run(["c++", "-std=c++20", "-O0", "-ffp-contract=off", "-w", "-I", SOURCE / "src", "-I", SOURCE / "include", "-I",
+                    SOURCE / "tests", "-I", SOURCE / "tests/emulation", "-c", mutant, "-o", folder / "mutant.o"], check=True)
+
+
+def link(folder):
+    """The test's own link command, with the mutant's object before the library that has the real one."""
+    command = subprocess.run(["ninja", "-C", BUILD, "-t", "commands", "-s", "tests/test_emulated_kernels"], capture_output=True,
+                             text=True, check=True).stdout.strip().splitlines()[-1]
+    command = command.removeprefix(": && ").removesuffix(" && :")
+    command = command.replace("-o tests/test_emulated_kernels", f"-o {folder}/mutant {folder}/mutant.o")
+    subprocess.run(command, shell=True, check=True, cwd=BUILD)
+
+
+def caught_by(folder):
+    """The test case that fails or dies; nothing when all pass."""
+    try:
+        done = subprocess.run([folder / "mutant", "--abort"], capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return "(no end)"
+    if done.returncode == 0:
+        return None
+    found = re.search(r"-{20,}\n(.+?)\n-{20,}", done.stdout, re.DOTALL)
+    return " ".join(found.group(1).split()) if found else f"exit {done.returncode}: {done.stderr.strip()[-80:]}"
+
+
+def main():
+    missed = 0
+    print("| kernel | fault | caught by |\n| --- | --- | --- |")
+    for kernel, old, new, fault in FAULTS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            compile_mutant(kernel, old, new, folder)
+            link(folder)
+            test = caught_by(folder)
+        if (test is None) != (fault in HARMLESS):
+            missed += 1
+        print(f"| {kernel} | {fault} | {test or 'nothing'} |", flush=True)
+    if missed:
+        sys.exit(f"{missed} faults were missed")
+
+
+if __name__ == "__main__":
+    main()
