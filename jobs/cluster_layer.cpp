@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "bitfall/random.hpp"
+#include "src/quantization/code_rate.hpp"
 
 namespace bitfall {
 
@@ -17,7 +18,22 @@ std::vector<float> weight_blocks(const Network& network, const Layer& layer) {
   return {data, data + weight.numel()};
 }
 
+/// The values of a codeword, and about a byte in the table of an entropy coder.
+double codeword_bits(std::int64_t d, CodebookType type) {
+  return (type == CodebookType::int8 ? 8 : 16) * double(d) + 8;
+}
+
 }  // namespace
+
+double coded_bytes(const QuantizedLayer& layer) {
+  return entropy_bits(layer.codes) / 8 + double(layer.codebook_bytes());
+}
+
+double coded_bytes(const std::vector<QuantizedLayer>& layers) {
+  double bytes = 0;
+  for (const QuantizedLayer& layer : layers) bytes += coded_bytes(layer);
+  return bytes;
+}
 
 QuantizerParameters quantizer_parameters(const ClusterParameters& parameters) {
   return {.kmeans = {.iterations = parameters.iterations,
@@ -41,7 +57,10 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
   QuantizerParameters quantizer = quantizer_parameters(parameters);
   quantizer.kmeans.k = planned.k;
   quantizer.kmeans.stream = random_stream::clustering + index;
+  quantizer.kmeans.codeword_bits = codeword_bits(planned.d, quantizer.kmeans.codebook_type);
+  quantizer.relative_bit_price = planned.bit_price;
   QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
+  const double relative_error = result.relative_error();
   ClusteredLayer clustered;
   clustered.layer = QuantizedLayer{.name = planned.layer.name,
                                    .weight_name = planned.layer.weight_name,
@@ -55,8 +74,7 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
                                    .codebook_scale = result.kmeans.codebook_scale,
                                    .codes = std::move(result.kmeans.codes),
                                    .iterations = std::move(result.kmeans.iterations)};
-  if (result.energy > 0)
-    clustered.relative_objective = clustered.layer.iterations.back().objective / result.energy;
+  clustered.relative_error = relative_error;
   return clustered;
 }
 
@@ -68,9 +86,10 @@ void report(const ClusteredLayer& clustered, Reporter& reporter) {
                            {"n", layer.codes.size()},
                            {"iterations", layer.iterations.size()},
                            {"objective", layer.iterations.back().objective},
-                           {"relative_objective", clustered.relative_objective}});
+                           {"relative_error", clustered.relative_error},
+                           {"coded_bytes", coded_bytes(layer)}});
   char error[32];
-  std::snprintf(error, sizeof error, "%.4f", clustered.relative_objective);
+  std::snprintf(error, sizeof error, "%.4f", clustered.relative_error);
   reporter.info("layer " + layer.name + ": " + std::to_string(layer.codes.size()) + " blocks of " +
                 std::to_string(layer.d) + ", k " + std::to_string(layer.k) + ", " +
                 std::to_string(layer.iterations.size()) + " iterations, relative error " + error);

@@ -33,8 +33,12 @@ struct ClusterParameters {
 /// A layer and how much of its weight's energy, as the metric sees it, was lost.
 struct ClusteredLayer {
   QuantizedLayer layer;
-  double relative_objective = 0;
+  double relative_error = 0;
 };
+
+/// Bytes of codes, ideally entropy-coded, and of codebooks in fp16.
+[[nodiscard]] double coded_bytes(const QuantizedLayer& layer);
+[[nodiscard]] double coded_bytes(const std::vector<QuantizedLayer>& layers);
 
 /// Clusters the weights of layer `index` of the plan as the network has them now. The ranks of `communicator`
 /// share the work; the outcome does not depend on them.

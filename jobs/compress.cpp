@@ -6,6 +6,7 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "chosen_device.hpp"
+#include "compress_search.hpp"
 #include "compression.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
@@ -30,6 +31,7 @@ struct CompressOptions {
   DataOptions data;
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
+  SizeTarget target;
   PlanOptions plan;
   PermuteOptions permute;
   CompressionParameters compression;
@@ -65,6 +67,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   add_plan_options(job, options.plan);
+  add_size_options(job, options.target);
   add_permute_options(job, options.permute);
   add_cluster_options(job, options.compression.cluster);
   job.add_option("--gram-rows", options.compression.moments.gram_rows,
@@ -120,7 +123,12 @@ class CompressJob {
   }
 
   void run() {
-    if (context_.options.dry_run) return print_plan();
+    if (options_.target.is_set()) target_bytes_ = options_.target.bytes(plan_.sizes);  // before any work
+    require_compatible();
+    if (context_.options.dry_run) {
+      if (options_.target.is_set()) search(open_shards(options_.data.shards, context_));
+      return print_plan();
+    }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     device_ = chosen_device(options_.compression.cluster.device, context_);
@@ -130,6 +138,7 @@ class CompressJob {
     const ShardSet shards = open_shards(options_.data.shards, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    if (options_.target.is_set()) search(shards);
     const MemoryPlan memory = plan_for(static_cast<std::int64_t>(samples_.size()));
     context_.reporter.event("plan",
                             {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}});
@@ -159,12 +168,43 @@ class CompressJob {
       show_checkpoint(*resumed, loaded_.network, layers_, run_file.path());
     else
       compress(setting, resumed ? &*resumed : nullptr);
+    settle_plan(plan_, layers_, budget_.has_value(), loaded_.network.tensors());
     if (options_.finetunes_globally()) finetune(setting, in_global_stage ? &*resumed : nullptr);
     write(shards);
     run_file.remove();
   }
 
  private:
+  void require_compatible() const {
+    const bool priced = options_.target.is_set() || options_.plan.parameters.rate > 0;
+    if (priced && options_.output_weights)
+      throw UsageError("--output-weights does not work with --rate, --target-size or --target-ratio");
+    if (options_.target.is_set() && (options_.permute.permute || options_.finetune.reassign_every > 0))
+      throw UsageError("--permute and --reassign-every do not work with --target-size or --target-ratio");
+  }
+
+  /// Finds the plan that fits the target, on the inputs of the unquantized network.
+  void search(const ShardSet& shards) {
+    samples_ = calibration_samples(options_, shards, context_);
+    micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    const std::string provenance = provenance_json(context_, options_.model, shards.fingerprint());
+    auto images = inputs(shards);
+    const StageTimer timer(seconds_["search"]);
+    if (device_) options_.compression.cluster.backend = &device_->backend();
+    const CompressSearch searching{options_.compression, options_.target, target_bytes_, context_};
+    FoundPlan found =
+        searching.run(loaded_.network, plan_, std::move(images), [&](std::vector<QuantizedLayer> layers) {
+          Network network =
+              load_network(options_.model, context_.communicator).network;  // folding changes it
+          Plan plan = plan_;
+          settle_plan(plan, layers, true, network.tensors());
+          return file_bytes(make_archive(network, std::move(layers), plan_json(plan), provenance));
+        });
+    budget_.emplace(std::move(found.budget));
+    apply(*budget_, plan_);
+    if (context_.options.dry_run) settle_plan(plan_, found.layers, true, loaded_.network.tensors());
+  }
+
   MemoryPlan plan_for(std::int64_t images) {
     MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
@@ -185,9 +225,9 @@ class CompressJob {
     permutation_ = found.description;
   }
 
-  [[nodiscard]] std::string plan_json() const {
-    if (permutation_.is_null()) return to_json(plan_);
-    auto json = nlohmann::ordered_json::parse(to_json(plan_));
+  [[nodiscard]] std::string plan_json(const Plan& plan) const {
+    if (permutation_.is_null()) return to_json(plan);
+    auto json = nlohmann::ordered_json::parse(to_json(plan));
     json["permutation"] = permutation_;
     return json.dump();
   }
@@ -234,6 +274,7 @@ class CompressJob {
          {"target-iterations", options_.compression.cluster.target_iterations},
          {"gram-rows", options_.compression.moments.gram_rows},
          {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
+         {"target-bytes", target_bytes_},
          {"bn-reestimate", options_.compression.bn_reestimate},
          {"bn-order", options_.bn}});
     return fields;
@@ -309,6 +350,7 @@ class CompressJob {
                               finish_layer(setting, resumed, layer, index, adopted);
                             });
     if (resumed != nullptr) compression.adopt(resumed->layers);
+    if (budget_) compression.keep_within(&*budget_);
     {
       const StageTimer timer(seconds_["walk"]);
       walk(
@@ -328,6 +370,18 @@ class CompressJob {
                                options_.calibration_images, options_.data.micro_batch, context_);
   }
 
+  /// Folds the batch norms of the network where --kept says so.
+  [[nodiscard]] Archive make_archive(Network& network, std::vector<QuantizedLayer> layers,
+                                     const std::string& plan, const std::string& provenance) const {
+    Archive archive;
+    archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
+    archive.layers = std::move(layers);
+    archive.plan_json = plan;
+    archive.model = network.save_without_weights();
+    archive.provenance_json = provenance;
+    return archive;
+  }
+
   void write(const ShardSet& shards) {
     Archive archive;
     ArchiveBytes bytes;
@@ -335,11 +389,7 @@ class CompressJob {
     context_.communicator.guarded("writing the archive " + options_.output, [&] {
       if (!context_.communicator.is_root()) return;
       const StageTimer timer(seconds_["write"]);
-      archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
-      archive.layers = std::move(layers_);
-      archive.plan_json = plan_json();
-      archive.model = loaded_.network.save_without_weights();
-      archive.provenance_json = provenance;
+      archive = make_archive(loaded_.network, std::move(layers_), plan_json(plan_), provenance);
       bytes = write_archive(archive, options_.output);
     });
     report(archive, bytes);
@@ -363,6 +413,7 @@ class CompressJob {
                                      {"overhead", bytes.overhead}}},
                                    {"original_bytes", plan_.sizes.original_bytes},
                                    {"information_bytes", plan_.sizes.information_bytes()},
+                                   {"coded_bytes", coded_bytes(archive.layers)},
                                    {"ratio", ratio},
                                    {"information_ratio", plan_.sizes.ratio()},
                                    {"layers", archive.layers.size()},
@@ -384,8 +435,10 @@ class CompressJob {
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Plan plan_;
-  nlohmann::json permutation_;       ///< null: channels are where they were
-  bool walks_with_teacher_ = false;  ///< the unquantized network beside the student, for statistics
+  std::int64_t target_bytes_ = 0;
+  std::optional<SizeBudget> budget_;  ///< with a target
+  nlohmann::json permutation_;        ///< null: channels are where they were
+  bool walks_with_teacher_ = false;   ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
   std::vector<std::vector<std::int64_t>> micro_batches_;
   std::vector<QuantizedLayer> layers_;

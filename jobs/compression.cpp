@@ -6,11 +6,12 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "plan_search.hpp"
 
 namespace bitfall {
 
-Compression::Compression(Network& network, const Plan& plan, CompressionParameters parameters,
-                         JobContext& context, AfterLayer after_layer)
+Compression::Compression(Network& network, Plan& plan, CompressionParameters parameters, JobContext& context,
+                         AfterLayer after_layer)
     : network_(network),
       plan_(plan),
       parameters_(parameters),
@@ -49,10 +50,23 @@ const QuantizedLayer* Compression::finished(const std::string& name) const {
 void Compression::quantize(std::size_t layer_index, const WalkStep& step) {
   const QuantizedLayer* known = finished(plan_.layers.at(layer_index).layer.name);
   QuantizedLayer& layer = layers_.at(layer_index);
-  layer = known != nullptr ? *known : cluster(layer_index, step);
+  layer = known != nullptr ? *known : cluster_within_budget(layer_index, step);
+  if (known != nullptr && budget_ != nullptr)
+    while (!budget_->settle(budget_->place_of(layer_index), stored_bytes(layer))) continue;
   network_.set_tensor(layer.weight_name, decode(layer));
   done_.at(layer_index) = true;
   if (after_layer_) after_layer_(layer, layer_index, known != nullptr);
+}
+
+QuantizedLayer Compression::cluster_within_budget(std::size_t layer_index, const WalkStep& step) {
+  if (budget_ == nullptr) return cluster(layer_index, step);
+  const std::size_t place = budget_->place_of(layer_index);
+  while (true) {
+    plan_.layers.at(layer_index) = budget_->plan(place);
+    QuantizedLayer layer = cluster(layer_index, step);
+    if (budget_->settle(place, stored_bytes(layer))) return layer;
+    context_.reporter.info("layer " + layer.name + " leaves too few bytes for the rest; again, smaller");
+  }
 }
 
 QuantizedLayer Compression::cluster(std::size_t layer_index, const WalkStep& step) {

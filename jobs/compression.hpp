@@ -12,6 +12,7 @@
 #include "cluster_layer.hpp"
 #include "job.hpp"
 #include "layer_moments.hpp"
+#include "size_budget.hpp"
 
 namespace bitfall {
 
@@ -29,8 +30,12 @@ using AfterLayer = std::function<void(QuantizedLayer& layer, std::size_t index, 
 /// Quantizes the planned layers of `network` in place while a walk visits them.
 class Compression {
  public:
-  Compression(Network& network, const Plan& plan, CompressionParameters parameters, JobContext& context,
+  Compression(Network& network, Plan& plan, CompressionParameters parameters, JobContext& context,
               AfterLayer after_layer = {});
+
+  /// Keeps the layers within a budget (which outlives this): the plan's layers become what it says when their
+  /// turn comes.
+  void keep_within(SizeBudget* budget) { budget_ = budget; }
 
   /// Layers that an earlier run has finished: the walk takes them as they are.
   void adopt(std::vector<QuantizedLayer> finished) { finished_ = std::move(finished); }
@@ -44,14 +49,16 @@ class Compression {
  private:
   void quantize(std::size_t layer_index, const WalkStep& step);
   [[nodiscard]] QuantizedLayer cluster(std::size_t layer_index, const WalkStep& step);
+  [[nodiscard]] QuantizedLayer cluster_within_budget(std::size_t layer_index, const WalkStep& step);
   [[nodiscard]] const QuantizedLayer* finished(const std::string& name) const;
   [[nodiscard]] LayerMoments measure(std::size_t layer_index, const WalkStep& step);
 
   Network& network_;
-  const Plan& plan_;
+  Plan& plan_;
   CompressionParameters parameters_;
   JobContext& context_;
   AfterLayer after_layer_;
+  SizeBudget* budget_ = nullptr;
   std::vector<QuantizedLayer> finished_;
   std::vector<QuantizedLayer> layers_;
   std::vector<bool> done_;

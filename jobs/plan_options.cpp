@@ -20,6 +20,12 @@ void add_plan_options(CLI::App& job, PlanOptions& options) {
   job.add_option("--k-linear", options.parameters.k_linear,
                  "codewords of a linear layer (default: the preset's)")
       ->check(CLI::Range(2, 65536));
+  job.add_option(
+         "--rate", options.parameters.rate,
+         "relative output error that a bit a weight is worth: codes are chosen by error + rate * length, "
+         "and k shrinks where that pays (e.g. 0.01; 0: by error alone)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
 }
 
 void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {

@@ -12,6 +12,7 @@
 #include "kept.hpp"
 #include "output_path.hpp"
 #include "plan_options.hpp"
+#include "plan_search.hpp"
 #include "provenance.hpp"
 #include "src/parallel/deal.hpp"
 #include "src/parallel/memory.hpp"
@@ -25,6 +26,7 @@ struct QuantizeOptions {
   PlanOptions plan;
   ClusterParameters cluster;
   std::string kept = "exact";
+  SizeTarget target;
 };
 
 class QuantizeJob {
@@ -36,20 +38,65 @@ class QuantizeJob {
         plan_(make_plan(loaded_.network, options.plan, context.options.overrides)) {}
 
   void run() {
+    const std::int64_t target = options_.target.is_set() ? options_.target.bytes(plan_.sizes) : 0;
     if (context_.options.dry_run) {
+      if (target > 0) search(target);
       return context_.reporter.result({{"plan", nlohmann::json::parse(to_json(plan_))}}, to_table(plan_));
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
     device_ = chosen_device(options_.cluster.device, context_);
+    if (target > 0) search(target);
     const Collected collected = read_collected(options_.statistics, loaded_.file_sha256, context_);
     const double begin = context_.reporter.seconds();
-    quantize(collected);
+    if (target == 0) quantize(collected);
+    settle_plan(plan_, layers_, target > 0, loaded_.network.tensors());
     const double seconds = context_.reporter.seconds() - begin;
     write(collected.description.at("data"), seconds);
   }
 
  private:
+  /// Quantizes every layer in several ways, all ranks together, and keeps the best that fits the target.
+  void search(std::int64_t target) {
+    const Collected collected = read_collected(options_.statistics, loaded_.file_sha256, context_);
+    const std::string provenance =
+        provenance_json(context_, options_.model, collected.description.at("data"));
+    Measured measured = measure(collected);
+    const SizeBudget budget =
+        fit_file(measured, options_.target, target, {}, [&](std::vector<QuantizedLayer> layers) {
+          Network network =
+              load_network(options_.model, context_.communicator).network;  // folding changes it
+          Plan plan = plan_;
+          settle_plan(plan, layers, true, network.tensors());
+          return file_bytes(make_archive(network, std::move(layers), plan, provenance));
+        });
+    layers_ = measured.chosen(budget);
+    apply(budget, plan_);
+    settle_plan(plan_, layers_, true, loaded_.network.tensors());
+  }
+
+  Measured measure(const Collected& collected) {
+    Measured measured;
+    for (std::size_t i = 0; i < plan_.layers.size(); ++i) {
+      if (!plan_.layers[i].quantized) continue;
+      measured.indices.push_back(i);
+      measured.weights.push_back(1);
+      measured.layers.push_back(measure_layer(
+          loaded_.network, plan_, i, context_.options.overrides,
+          [&](const LayerPlan& candidate) { return moments_of(collected, candidate); }, cluster_parameters(),
+          context_.communicator));
+    }
+    return measured;
+  }
+
+  [[nodiscard]] ClusterParameters cluster_parameters() const {
+    ClusterParameters parameters = options_.cluster;
+    parameters.seed = context_.options.seed;
+    parameters.threads = context_.threads;
+    if (device_) parameters.backend = &device_->backend();
+    return parameters;
+  }
+
   /// This rank's layers, each alone on this rank: no rank waits for another until the end.
   void quantize(const Collected& collected) {
     std::vector<double> costs;
@@ -77,15 +124,11 @@ class QuantizeJob {
 
   double quantize_one(std::size_t i, const Collected& collected) {
     const LayerPlan& planned = plan_.layers[planned_[i]];
-    ClusterParameters parameters = options_.cluster;
-    parameters.seed = context_.options.seed;
-    parameters.threads = context_.threads;
-    parameters.backend = &device_->backend();
     const ClusteredLayer clustered =
-        cluster_layer(loaded_.network, plan_, planned_[i], moments_of(collected, planned), parameters,
-                      Communicator::self());
+        cluster_layer(loaded_.network, plan_, planned_[i], moments_of(collected, planned),
+                      cluster_parameters(), Communicator::self());
     layers_[i] = clustered.layer;
-    return clustered.relative_objective;
+    return clustered.relative_error;
   }
 
   /// What every rank knows of a layer that another one has quantized.
@@ -101,17 +144,25 @@ class QuantizeJob {
     layer.metric = planned.metric;
   }
 
+  /// Folds the batch norms of the network where --kept says so.
+  [[nodiscard]] Archive make_archive(Network& network, std::vector<QuantizedLayer> layers, const Plan& plan,
+                                     const std::string& provenance) const {
+    Archive archive;
+    archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
+    archive.layers = std::move(layers);
+    archive.plan_json = to_json(plan);
+    archive.model = network.save_without_weights();
+    archive.provenance_json = provenance;
+    return archive;
+  }
+
   void write(const std::string& data_fingerprint, double seconds) {
     Archive archive;
     ArchiveBytes bytes;
     const std::string provenance = provenance_json(context_, options_.model, data_fingerprint);
     context_.communicator.guarded("writing the archive " + options_.output, [&] {
       if (!context_.communicator.is_root()) return;
-      archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
-      archive.layers = layers_;
-      archive.plan_json = to_json(plan_);
-      archive.model = loaded_.network.save_without_weights();
-      archive.provenance_json = provenance;
+      archive = make_archive(loaded_.network, layers_, plan_, provenance);
       bytes = write_archive(archive, options_.output);
     });
     const double ratio = double(plan_.sizes.original_bytes) / double(std::max<std::int64_t>(bytes.file, 1));
@@ -123,6 +174,7 @@ class QuantizeJob {
                               {"bytes", bytes.file},
                               {"ratio", ratio},
                               {"information_bytes", plan_.sizes.information_bytes()},
+                              {"coded_bytes", coded_bytes(layers_)},
                               {"layers", layers_.size()},
                               {"seconds", seconds},
                               {"peak_memory_bytes", context_.communicator.max(peak_rss_bytes())}},
@@ -149,6 +201,7 @@ JobEntry register_quantize(CLI::App& app, CommonOptions& common) {
       ->required();
   job->add_option("-o,--output", options->output, "the archive to write (not needed with --dry-run)");
   add_plan_options(*job, options->plan);
+  add_size_options(*job, options->target);
   add_cluster_options(*job, options->cluster);
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))

@@ -63,6 +63,9 @@ struct ArchiveBytes {
 /// DataError when the archive contradicts itself (a code without a codeword, two tensors of one name ...).
 ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path);
 
+/// The bytes of the file that write_archive would write. Throws as it does, but touches no disk.
+[[nodiscard]] std::int64_t file_bytes(Archive archive);
+
 /// Reads and checks everything (magic, version, ranges, hashes). Throws MissingInputError or DataError naming
 /// the file and the dataset. Memory stays bounded by the file's size.
 [[nodiscard]] Archive read_archive(const std::filesystem::path& path);

@@ -27,18 +27,27 @@ struct KmeansParameters {
   const Backend* backend =
       nullptr;  ///< what E-steps and sums run on; nullptr: the CPU. Results don't depend on it.
   CodebookType codebook_type = CodebookType::fp16;  ///< what the codebook is rounded to
+  /// What a bit costs, in units of the objective: codes are then chosen by error + price * length, the length
+  /// being that of an ideal entropy coder (Chou, Lookabaugh and Gray, 1989), and codewords that do not earn
+  /// what they cost are dropped, so that k shrinks. 0: error alone.
+  double bit_price = 0;
+  double codeword_bits = 0;  ///< with a price: what a codeword costs (its values, its place in a table)
 };
 
 /// What happened in one iteration.
 struct KmeansIteration {
-  double objective = 0;       ///< sum over blocks of the weighed squared error of this iteration's codes
+  /// What is minimised: the sum over blocks of the weighed squared error of this iteration's codes, plus
+  /// what their bits cost where bits have a price.
+  double objective = 0;
   std::int64_t moved = 0;     ///< blocks whose code changed
   std::int64_t refilled = 0;  ///< empty codewords that were refilled
   double seconds = 0;
+  double bits_cost = 0;  ///< the part of the objective that is not error; not stored in archives
+  [[nodiscard]] double error() const { return objective - bits_cost; }
 };
 
 struct KmeansResult {
-  std::int64_t k = 0;                       ///< codewords really used: min(k, distinct blocks)
+  std::int64_t k = 0;  ///< codewords really used: min(k, distinct blocks), fewer where bits have a price
   std::vector<std::uint16_t> codebook;      ///< k x d, as QuantizedLayer::codebook
   float codebook_scale = 0;                 ///< as QuantizedLayer::codebook_scale
   std::vector<std::uint16_t> codes;         ///< n
@@ -50,8 +59,8 @@ struct KmeansResult {
 /// E-step: argmin_c |c'|^2/2 - <v', c'> with v' = L^T v, a chain of fused multiply-adds in index order, ties
 /// to the lowest index. M-step: plain mean of the members in the unwhitened space (the minimiser for any
 /// metric with one G), from 64-bit integer sums. Empty codewords are refilled at once with the worst served
-/// blocks. Codebooks are rounded to their type before the last E-step. Throws DataError on NaN/infinity or
-/// when a codeword does not fit fp16.
+/// blocks (with a price of bits they are dropped instead). Codebooks are rounded to their type before the
+/// last E-step. Throws DataError on NaN/infinity or when a codeword does not fit fp16.
 [[nodiscard]] KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whitening& whitening,
                                   const KmeansParameters& parameters, const Communicator& communicator);
 

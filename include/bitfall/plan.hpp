@@ -34,6 +34,9 @@ struct PlanParameters {
   std::optional<std::int64_t> k_linear;  ///< codewords of linear layers; default from the preset
   Metric metric = Metric::activation;
   std::vector<PlanOverride> overrides;  ///< applied in order, the last match wins
+  /// What a bit is worth: minimises (mean over layers of the relative output error) + rate * (bits of codes
+  /// and codebooks) / (quantized weights). 0: codes are chosen by their error alone.
+  double rate = 0;
 };
 
 struct LayerPlan {
@@ -42,6 +45,7 @@ struct LayerPlan {
   std::string reason;  ///< why it is left alone; empty when quantized
   std::int64_t d = 0, k = 0, m = 0, n = 0;
   std::int64_t requested_k = 0;  ///< k before the clamp
+  double bit_price = 0;          ///< relative output error that a bit of this layer is worth; 0: k is fixed
   Metric metric = Metric::activation;
   [[nodiscard]] int code_bits() const;             ///< ceil(log2 k)
   [[nodiscard]] std::int64_t codes_bytes() const;  ///< ceil(n * code_bits / 8)

@@ -39,11 +39,19 @@ struct QuantizerParameters {
   std::int64_t target_iterations = 6;      ///< with wanted_outputs: of conjugate gradients for the target
   std::int64_t restarts = 1;  ///< so many starts, of which the one with the least final objective is kept
   double damping = 1e-2;      ///< full: H + damping * trace(H) / D * I
+  /// What a bit of codes or codebook costs, as a part of the energy of the layer (see QuantizedBlocks):
+  /// error / energy + price * bits is minimised. 0: error alone. Sets kmeans.bit_price; kmeans.codeword_bits
+  /// is the caller's. Row weights and a price exclude each other.
+  double relative_bit_price = 0;
 };
 
 struct QuantizedBlocks {
   KmeansResult kmeans;
-  double energy = 0;  ///< the objective of a weight quantized to zero: what errors are relative to
+  double energy = 0;  ///< the error of a weight quantized to zero: what errors are relative to
+  /// The error of the result, without the price of bits, relative to the energy.
+  [[nodiscard]] double relative_error() const {
+    return energy > 0 ? kmeans.iterations.back().error() / energy : 0;
+  }
 };
 
 /// Quantizes under `metric`. Collective; every rank has the same arguments and gets the same result, which

@@ -185,17 +185,26 @@ std::string make_readable_image(const Archive& archive) {
       "layers alone");
 }
 
-}  // namespace
-
-ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path) {
+/// Fills content_sha256.
+std::string build_image(Archive& archive, const std::string& name) {
   check_archive(archive);
   archive.content_sha256 = content_hash(archive);
-  std::string image;
   try {
-    image = make_readable_image(archive);
+    return make_readable_image(archive);
   } catch (const hdf5::Failure& failure) {
-    throw InternalError("cannot build the archive '" + path.string() + "' in memory: " + failure.what());
+    throw InternalError("cannot build the archive '" + name + "' in memory: " + failure.what());
   }
+}
+
+}  // namespace
+
+std::int64_t file_bytes(Archive archive) {
+  const std::string image = build_image(archive, "to be");
+  return static_cast<std::int64_t>(image.size() + make_seal(image).size());
+}
+
+ArchiveBytes write_archive(Archive& archive, const std::filesystem::path& path) {
+  std::string image = build_image(archive, path.string());
 
   AtomicFile file(path);
   file.write(image);

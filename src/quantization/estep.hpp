@@ -13,13 +13,14 @@ namespace bitfall {
 class CodewordTable {
  public:
   CodewordTable(std::int64_t k, std::int64_t d);
-  /// `whitened` is k x d. h_c = |c|^2 / 2, the norm as a chain of fused multiply-adds in index order.
-  void set(std::span<const float> whitened);
   [[nodiscard]] float half_norm(std::int64_t c) const { return rows[static_cast<std::size_t>(c * (d + 1))]; }
   [[nodiscard]] std::span<const float> codeword(std::int64_t c) const {
     return std::span<const float>(rows).subspan(static_cast<std::size_t>(c * (d + 1) + 1),
                                                 static_cast<std::size_t>(d));
   }
+  /// `whitened` is k x d. h_c = |c|^2 / 2, the norm as a chain of fused multiply-adds in index order, plus
+  /// the codeword's penalty if there are some (a code's price, see code_rate.hpp).
+  void set(std::span<const float> whitened, std::span<const float> penalties = {});
 
   std::int64_t k = 0;
   std::int64_t padded_k = 0;

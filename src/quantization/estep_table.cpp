@@ -18,9 +18,11 @@ CodewordTable::CodewordTable(std::int64_t codewords, std::int64_t dimension)
   rows.assign(static_cast<std::size_t>(padded_k * (d + 1)), 0.0f);
 }
 
-void CodewordTable::set(std::span<const float> whitened) {
+void CodewordTable::set(std::span<const float> whitened, std::span<const float> penalties) {
   BITFALL_ASSERT(static_cast<std::int64_t>(whitened.size()) == k * d, "size of the codebook");
+  BITFALL_ASSERT(penalties.empty() || static_cast<std::int64_t>(penalties.size()) == k, "penalties");
   largest_norm2 = 0;
+  is_distance = penalties.empty();
   for (std::int64_t c = 0; c < padded_k; ++c) {
     float* row = rows.data() + c * (d + 1);
     float norm2 = 0;
@@ -32,6 +34,7 @@ void CodewordTable::set(std::span<const float> whitened) {
       largest_norm2 = std::max(largest_norm2, static_cast<double>(norm2));
     }
     row[0] = c < k ? norm2 * 0.5f : FLT_MAX;
+    if (c < k && !penalties.empty()) row[0] += penalties[static_cast<std::size_t>(c)];
   }
 }
 

@@ -130,7 +130,7 @@ struct FullDescent::Scratch {
   std::vector<PackedGram::RowUpdate> updates;
 };
 
-std::int64_t FullDescent::sweep() {
+std::vector<float> FullDescent::half_norms(std::span<const float> penalties) const {
   // h_jc = c^T H_jj c / 2
   std::vector<float> half_norms(static_cast<std::size_t>(m_ * k_));
   parallel_for(m_, threads_, [&](std::int64_t j) {
@@ -143,9 +143,16 @@ std::int64_t FullDescent::sweep() {
         for (std::int64_t b = 0; b < d_; ++b) product += double(gram[a * d_ + b]) * double(codeword[b]);
         norm += double(codeword[a]) * product;
       }
-      half_norms[static_cast<std::size_t>(j * k_ + c)] = static_cast<float>(0.5 * norm);
+      float& half_norm = half_norms[static_cast<std::size_t>(j * k_ + c)];
+      half_norm = static_cast<float>(0.5 * norm);
+      if (!penalties.empty()) half_norm += penalties[static_cast<std::size_t>(c)];
     }
   });
+  return half_norms;
+}
+
+std::int64_t FullDescent::sweep(std::span<const float> penalties) {
+  const std::vector<float> half_norms = this->half_norms(penalties);
   std::vector<Scratch> scratch(static_cast<std::size_t>(threads_), Scratch(k_, d_, scaled_));
   std::vector<std::int64_t> moved(static_cast<std::size_t>(threads_), 0);
   parallel_for_workers((local_rows() + group_points - 1) / group_points, threads_,

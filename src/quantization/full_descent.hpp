@@ -8,6 +8,7 @@
 #include "bitfall/communicator.hpp"
 #include "bitfall/kmeans.hpp"
 #include "bitfall/quantizer.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/gram_product.hpp"
 #include "quantization/problem.hpp"
 
@@ -29,12 +30,17 @@ class FullDescent {
   /// Replaces the codebook, e.g. by its rounded values.
   void set_codebook(std::span<const float> codebook);
   /// One pass of block coordinate descent over the codes of this rank's rows; returns how many moved.
-  std::int64_t sweep();
+  /// `penalties` (k, or none) are what CodeRate::penalties(error_unit()) gives: the price of each code.
+  std::int64_t sweep(std::span<const float> penalties = {});
 
   [[nodiscard]] std::span<const float> codebook() const { return codebook_; }
   /// P must be fresh: after start, fit_codebook, set_codebook or sweep.
   [[nodiscard]] double objective() const;
   [[nodiscard]] std::vector<std::int32_t> all_codes() const;
+  /// What twice a score of sweep() is in units of the objective.
+  [[nodiscard]] double error_unit() const;
+  /// The best other codeword of every block of all ranks, all other blocks staying as they are.
+  [[nodiscard]] std::vector<Alternative> alternatives(std::span<const float> penalties) const;
 
  private:
   struct Scratch;
@@ -43,6 +49,8 @@ class FullDescent {
   /// products = X H for local rows X that `fill` writes.
   void multiply(const std::function<void(std::int64_t row, float* out)>& fill,
                 AlignedVector<float>& products) const;
+  /// c^T H_jj c / 2 and the penalties, m x k
+  [[nodiscard]] std::vector<float> half_norms(std::span<const float> penalties) const;
   void sweep_rows(std::int64_t group, std::span<const float> half_norms, Scratch& scratch,
                   std::int64_t& moved);
   [[nodiscard]] std::vector<double> gradient() const;

@@ -1,6 +1,7 @@
 #include "bitfall/kmeans.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +13,7 @@
 #include "bitfall/quantized_layer.hpp"
 #include "quantization/annealing.hpp"
 #include "quantization/backend.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/estep.hpp"
 #include "quantization/init.hpp"
 #include "quantization/kmeans_blocks.hpp"
@@ -54,14 +56,36 @@ std::vector<float> initial_codebook(const KmeansInput& input, const TiledBlocks&
   return codebook;
 }
 
+/// What a squared error of whitened, scaled blocks is in units of the objective.
+double error_unit(const KmeansInput& input) {
+  return std::ldexp(1.0, -2 * input.scale.exponent);
+}
+
 /// One E-step with its record. The codebook lives in the space of the blocks and is whitened each time.
 KmeansIteration e_step(const KmeansInput& input, std::span<const float> codebook, CodewordTable& table,
-                       Clusters& clusters, const Communicator& communicator) {
+                       Clusters& clusters, CodeRate& rate, const Communicator& communicator) {
   std::vector<float> whitened(codebook.size());
   input.whiten(codebook, whitened);
-  table.set(whitened);
+  table.set(whitened, rate.penalties(rate.safe_unit(error_unit(input))));
   const AssignmentTotals totals = clusters.assign(table, communicator);
-  return {totals.objective, totals.moved, 0, 0};
+  if (rate.active()) {
+    std::vector<std::int64_t> counts;
+    for (std::int64_t code = 0; code < table.k; ++code) counts.push_back(clusters.count(code));
+    rate.update(counts);
+  }
+  return {totals.objective + rate.cost(), totals.moved, 0, 0, rate.cost()};
+}
+
+/// Drops codewords that do not earn their price under the codebook as it is. Returns how many.
+std::int64_t drop_codewords(const KmeansInput& input, const TiledBlocks& points, const Clusters& clusters,
+                            std::span<const float> codebook, CodeRate& rate, int threads,
+                            const Communicator& communicator) {
+  std::vector<float> whitened(codebook.size());
+  input.whiten(codebook, whitened);
+  const double unit = rate.safe_unit(error_unit(input));
+  const std::vector<Alternative> own =
+      find_alternatives(points, whitened, rate.penalties(unit), unit, clusters.codes(), threads);
+  return rate.drop(communicator.all_gather(std::span<const Alternative>(own)));
 }
 
 /// c = mean of the members; the codeword of an empty cluster stays what its refill made it. Returns the
@@ -100,25 +124,32 @@ KmeansResult kmeans(std::span<const float> blocks, std::int64_t d, const Whiteni
   CodewordTable table(result.k, d);
   Clusters clusters(input, points, communicator.max(points.largest_norm2), result.k, parameters.threads,
                     parameters.backend != nullptr ? *parameters.backend : cpu_backend());
+  CodeRate rate(result.k, parameters.bit_price, parameters.codeword_bits);
   for (std::int64_t i = 0; i < parameters.iterations; ++i) {
-    KmeansIteration iteration = e_step(input, codebook, table, clusters, communicator);
+    KmeansIteration iteration = e_step(input, codebook, table, clusters, rate, communicator);
     if (iteration.moved > 0 || annealing.is_on()) {
-      iteration.refilled = refill_empty_clusters(input, points, clusters, codebook, communicator);
+      if (!rate.active())
+        iteration.refilled = refill_empty_clusters(input, points, clusters, codebook, communicator);
       annealing.disturb(i + 1, m_step(clusters, d, codebook), codebook);
     }
+    std::int64_t dropped = 0;
+    if (rate.is_time_to_drop(i, iteration.moved))
+      dropped = drop_codewords(input, points, clusters, codebook, rate, parameters.threads, communicator);
     iteration.seconds = watch.lap();  // the first one includes k-means++
     result.iterations.push_back(iteration);
-    if (iteration.moved == 0 && !annealing.is_on()) break;  // the means would be what they were
+    if (iteration.moved == 0 && dropped == 0 && !annealing.is_on())
+      break;  // the means would be what they were
   }
   StoredCodebook stored = round_codebook(codebook, d, parameters.codebook_type);
   result.codebook = std::move(stored.halves);
   result.codebook_scale = stored.scale;
-  result.iterations.push_back(e_step(input, codebook, table, clusters, communicator));
+  result.iterations.push_back(e_step(input, codebook, table, clusters, rate, communicator));
   result.iterations.back().seconds = watch.lap();
 
   // Every rank gets all codes, in the order of the blocks.
   const std::vector<std::uint16_t> codes(clusters.codes().begin(), clusters.codes().end());
   result.codes = communicator.all_gather(std::span<const std::uint16_t>(codes));
+  if (rate.active()) result.k = compact(result.codebook, result.codes, d);
   return result;
 }
 

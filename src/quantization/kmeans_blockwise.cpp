@@ -21,9 +21,10 @@ namespace {
 class BlockwiseClusters {
  public:
   BlockwiseClusters(const Problem& problem, const PositionBlocks& blocks, const PositionMetrics& metrics,
-                    std::int64_t k)
+                    std::int64_t k, CodeRate& rate)
       : blocks_(blocks),
         metrics_(metrics),
+        rate_(rate),
         row_weights_(problem.row_weights),
         k_(k),
         threads_(useful_threads(static_cast<std::int64_t>(blocks.values.size()) * k, problem.threads)),
@@ -49,7 +50,7 @@ class BlockwiseClusters {
         [&](std::int64_t i, CodewordTable& table) {
           std::vector<float> whitened(codebook.size());
           input(share_.first + i).whiten(codebook, whitened);
-          table.set(whitened);
+          table.set(whitened, rate_.penalties(error_unit(share_.first + i)));
         },
         new_codes_, errors_);
     std::vector<std::int64_t> moved(static_cast<std::size_t>(threads_), 0);
@@ -65,8 +66,28 @@ class BlockwiseClusters {
     for (const double objective : objectives_) sums[1] += scale.to_integer(objective);
     communicator_.sum(sums);
     iteration.moved = sums[0];
-    iteration.objective = std::ldexp(scale.to_double(sums[1]) * metrics_.unit(), -2 * scale_.exponent);
+    if (rate_.active()) rate_.update(counts());
+    iteration.bits_cost = rate_.cost();
+    iteration.objective =
+        std::ldexp(scale.to_double(sums[1]) * metrics_.unit(), -2 * scale_.exponent) + iteration.bits_cost;
     return iteration;
+  }
+
+  /// Drops codewords that do not earn their price under the codebook as it is. Returns how many.
+  std::int64_t drop(std::span<const float> codebook) {
+    std::vector<Alternative> own(codes_.size());
+    const auto rows = static_cast<std::size_t>(blocks_.rows);
+    parallel_for(share_.size(), threads_, [&](std::int64_t i) {
+      std::vector<float> whitened(codebook.size());
+      input(share_.first + i).whiten(codebook, whitened);
+      const double unit = error_unit(share_.first + i);
+      const auto first = static_cast<std::size_t>(i) * rows;
+      const auto found =
+          find_alternatives(points_[static_cast<std::size_t>(i)], whitened, rate_.penalties(unit), unit,
+                            std::span<const std::int32_t>(codes_).subspan(first, rows), 1);
+      std::copy(found.begin(), found.end(), own.begin() + static_cast<std::ptrdiff_t>(first));
+    });
+    return rate_.drop(communicator_.all_gather(std::span<const Alternative>(own)));
   }
 
   /// Gives empty clusters the worst served blocks, which become their members. Returns how many.
@@ -116,6 +137,11 @@ class BlockwiseClusters {
     return {blocks_.values, blocks_.d, metrics_.whitening(position), scale_};
   }
 
+  /// What a squared error of a position's whitened, scaled blocks is in units of the objective.
+  [[nodiscard]] double error_unit(std::int64_t position) const {
+    return rate_.safe_unit(std::ldexp(metrics_.weight(position) * metrics_.unit(), -2 * scale_.exponent));
+  }
+
   /// Weighs the errors of a position and takes its new codes. Returns how many have changed.
   std::int64_t weigh_position(std::int64_t i) {
     const double weight = metrics_.weight(share_.first + i);
@@ -136,6 +162,7 @@ class BlockwiseClusters {
 
   const PositionBlocks& blocks_;
   const PositionMetrics& metrics_;
+  CodeRate& rate_;
   std::span<const std::int64_t> row_weights_;
   std::int64_t k_;
   int threads_;
@@ -173,33 +200,34 @@ std::vector<std::int64_t> integer_row_weights(std::span<const double> weights, s
 
 std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem, const PositionMetrics& metrics,
                                               std::int64_t iterations, const Annealing& annealing,
-                                              BlockwiseState& state) {
+                                              BlockwiseState& state, CodeRate& rate) {
   const PositionBlocks blocks(problem.weight);
   const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
-  BlockwiseClusters clusters(problem, blocks, metrics, k);
+  BlockwiseClusters clusters(problem, blocks, metrics, k, rate);
   std::vector<KmeansIteration> history;
   Stopwatch watch;
   for (std::int64_t i = 0; i < iterations; ++i) {
     KmeansIteration iteration = clusters.assign(state.codebook);
     if (iteration.moved > 0 || annealing.is_on()) {
-      iteration.refilled = clusters.refill(state.codebook);
+      if (!rate.active()) iteration.refilled = clusters.refill(state.codebook);
       clusters.update(state.codebook);
       if (annealing.is_on()) annealing.disturb(i + 1, clusters.counts(), state.codebook);
     }
+    const std::int64_t dropped = rate.is_time_to_drop(i, iteration.moved) ? clusters.drop(state.codebook) : 0;
     iteration.seconds = watch.lap();
     history.push_back(iteration);
-    if (iteration.moved == 0 && !annealing.is_on()) break;
+    if (iteration.moved == 0 && dropped == 0 && !annealing.is_on()) break;
   }
   state.codes = clusters.all_codes();
   return history;
 }
 
 KmeansIteration blockwise_assign(const Problem& problem, const PositionMetrics& metrics,
-                                 BlockwiseState& state) {
+                                 BlockwiseState& state, CodeRate& rate) {
   const PositionBlocks blocks(problem.weight);
   const std::int64_t k = static_cast<std::int64_t>(state.codebook.size()) / blocks.d;
   Stopwatch watch;
-  BlockwiseClusters clusters(problem, blocks, metrics, k);
+  BlockwiseClusters clusters(problem, blocks, metrics, k, rate);
   KmeansIteration iteration = clusters.assign(state.codebook);
   state.codes = clusters.all_codes();
   iteration.seconds = watch.lap();

@@ -6,6 +6,7 @@
 
 #include "bitfall/kmeans.hpp"
 #include "quantization/annealing.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/position_metrics.hpp"
 #include "quantization/problem.hpp"
 
@@ -23,8 +24,9 @@ struct PositionBlocks {
   }
 };
 
-/// Minimises sum over blocks of w_r (v - c)^T G_j (v - c), from `codebook` (k x d) on, at most `iterations`
-/// times. `codes` are in the order of the weight (r * m + j), complete on every rank (collective).
+/// Minimises sum over blocks of w_r (v - c)^T G_j (v - c), plus the price of the codes, from `codebook`
+/// (k x d) on, at most `iterations` times. `codes` are in the order of the weight (r * m + j), complete on
+/// every rank (collective). Row weights and a price exclude each other.
 struct BlockwiseState {
   std::vector<float> codebook;
   std::vector<std::int32_t> codes;
@@ -32,11 +34,11 @@ struct BlockwiseState {
 [[nodiscard]] std::vector<KmeansIteration> blockwise_kmeans(const Problem& problem,
                                                             const PositionMetrics& metrics,
                                                             std::int64_t iterations,
-                                                            const Annealing& annealing,
-                                                            BlockwiseState& state);
+                                                            const Annealing& annealing, BlockwiseState& state,
+                                                            CodeRate& rate);
 
 /// One E-step with the codebook as it is: codes and objective.
 [[nodiscard]] KmeansIteration blockwise_assign(const Problem& problem, const PositionMetrics& metrics,
-                                               BlockwiseState& state);
+                                               BlockwiseState& state, CodeRate& rate);
 
 }  // namespace bitfall

@@ -65,7 +65,7 @@ LayerPlan plan_layer(std::size_t index, const Rules& rules) {
   plan.m = layer.columns() / plan.d;
   plan.n = layer.rows() * plan.m;
   plan.requested_k = requested_k(layer, asked, rules);
-  plan.k = std::min(plan.requested_k, largest_k(plan.n));
+  plan.k = std::min(plan.requested_k, most_k(plan.n, rules.parameters.rate > 0));
   if (plan.k < 2) {
     return leave_alone(plan, "too small: " + std::to_string(plan.n) + " blocks of " + std::to_string(plan.d));
   }
@@ -90,6 +90,18 @@ LayerPlan plan_layer(std::size_t index, const Rules& rules) {
   }
   if (layers.size() > shown) text += "\n  and " + std::to_string(layers.size() - shown) + " more";
   throw DataError(text);
+}
+
+/// One price for all layers: of a sum of relative errors over the layers, not of each layer's own.
+void set_bit_prices(std::vector<LayerPlan>& layers, double rate) {
+  std::int64_t quantized = 0, weights = 0;
+  for (const LayerPlan& layer : layers) {
+    if (!layer.quantized) continue;
+    ++quantized;
+    weights += layer.layer.elements();
+  }
+  for (LayerPlan& layer : layers)
+    if (layer.quantized) layer.bit_price = rate * double(quantized) / double(weights);
 }
 
 }  // namespace
@@ -135,6 +147,7 @@ Plan make_plan(std::span<const Layer> layers, std::span<const TensorInfo> tensor
     plan.layers.push_back(plan_layer(i, {layers, parameters, preset}));
   }
   if (plan.quantized_layers() == 0) throw_nothing_to_quantize(plan.layers);
+  set_bit_prices(plan.layers, parameters.rate);
   plan.sizes = count_sizes(plan.layers, tensors);
   return plan;
 }

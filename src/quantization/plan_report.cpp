@@ -33,6 +33,7 @@ nlohmann::ordered_json layer_json(const LayerPlan& plan) {
   json["d"] = plan.d;
   json["k"] = plan.k;
   json["requested_k"] = plan.requested_k;
+  if (plan.bit_price > 0) json["bit_price"] = plan.bit_price;
   json["m"] = plan.m;
   json["n"] = plan.n;
   json["code_bits"] = plan.code_bits();

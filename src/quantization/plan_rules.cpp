@@ -74,4 +74,8 @@ std::vector<std::int64_t> candidate_block_sizes(const Layer& layer, Regime regim
   return sizes;
 }
 
+std::int64_t most_k(std::int64_t n, bool bits_have_a_price) {
+  return bits_have_a_price ? std::max<std::int64_t>(1, n / 2) : largest_k(n);
+}
+
 }  // namespace bitfall

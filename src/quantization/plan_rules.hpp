@@ -31,4 +31,8 @@ struct Preset {
 [[nodiscard]] std::vector<std::int64_t> candidate_block_sizes(const Layer& layer, Regime regime,
                                                               const Preset& preset);
 
+/// Where the search for codewords may start: largest_k(n), or n / 2 where bits have a price and codewords
+/// that do not earn it are dropped anyway.
+[[nodiscard]] std::int64_t most_k(std::int64_t n, bool bits_have_a_price);
+
 }  // namespace bitfall

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/quantized_layer.hpp"
 #include "bitfall/random.hpp"
+#include "quantization/code_rate.hpp"
 #include "quantization/codeword_order.hpp"
 #include "quantization/full_descent.hpp"
 #include "quantization/kmeans_blockwise.hpp"
@@ -66,33 +68,60 @@ void store_codebook(std::span<float> codebook, std::int64_t d, CodebookType type
   result.codebook_scale = stored.scale;
 }
 
+/// The prices of the codes that a coarser stage has found.
+template <class Code>
+CodeRate rate_of(const QuantizerParameters& parameters, double energy, std::int64_t k,
+                 const std::vector<Code>& codes) {
+  CodeRate rate(k, parameters.relative_bit_price * energy, parameters.kmeans.codeword_bits);
+  rate.update(std::vector<std::int32_t>(codes.begin(), codes.end()));
+  return rate;
+}
+
+/// Drops the codewords that do not earn their price, and takes it back where the blocks that must move
+/// together cost more than each of them alone promised.
+void drop_codewords(FullDescent& descent, CodeRate& rate) {
+  const std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
+  const std::vector<std::int32_t> codes = descent.all_codes();
+  const double before = descent.objective() + rate.cost();
+  if (rate.drop(descent.alternatives(rate.penalties(descent.error_unit()))) == 0) return;
+  (void)descent.sweep(rate.penalties(descent.error_unit()));
+  rate.update(descent.all_codes());
+  if (descent.objective() + rate.cost() <= before) return;
+  descent.start(codebook, codes);
+  rate.update(codes);
+}
+
 /// Sweeps from the blockwise result on; the codebook is rounded before the last ones.
 void sweep(FullDescent& descent, const Problem& problem, const QuantizerParameters& parameters,
-           KmeansResult& result) {
+           CodeRate& rate, KmeansResult& result) {
   constexpr std::int64_t gradient_steps = 3;  // 6 were no better on ResNet-18 and ResNet-20
   Stopwatch watch;
-  const auto record = [&](std::int64_t local_moved) {
-    std::vector<std::int64_t> moved{local_moved};
+  const auto sweep_once = [&] {
+    std::vector<std::int64_t> moved{descent.sweep(rate.penalties(descent.error_unit()))};
     problem.communicator.sum(moved);
-    result.iterations.push_back({descent.objective(), moved[0], 0, watch.lap()});
+    if (rate.active()) rate.update(descent.all_codes());
+    result.iterations.push_back({descent.objective() + rate.cost(), moved[0], 0, watch.lap(), rate.cost()});
     return moved[0];
   };
   for (std::int64_t i = 0; i < parameters.sweeps; ++i) {
     descent.fit_codebook(gradient_steps);
-    if (record(descent.sweep()) == 0) break;
+    if (rate.active()) drop_codewords(descent, rate);
+    if (sweep_once() == 0) break;
   }
   descent.fit_codebook(gradient_steps);
   std::vector<float> codebook(descent.codebook().begin(), descent.codebook().end());
   store_codebook(codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
   descent.set_codebook(codebook);
   for (int i = 0; i < 2; ++i)
-    if (record(descent.sweep()) == 0) break;
+    if (sweep_once() == 0) break;
   result.codes = narrow(descent.all_codes());
+  if (rate.active()) result.k = compact(result.codebook, result.codes, problem.weight.d);
 }
 
-/// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps.
+/// k-means with the pooled matrix, then blockwise k-means: the result, or the start of the sweeps. Bits have
+/// a price, a part of `energy`, from blockwise k-means on.
 BlockwiseState blockwise(const Problem& problem, const PositionMetrics& metrics, const LayerMoments& moments,
-                         const QuantizerParameters& parameters, std::int64_t iterations,
+                         const QuantizerParameters& parameters, std::int64_t iterations, double energy,
                          KmeansResult& result) {
   KmeansParameters start = parameters.kmeans;
   start.iterations = std::min(start.iterations, parameters.start_iterations);
@@ -102,7 +131,8 @@ BlockwiseState blockwise(const Problem& problem, const PositionMetrics& metrics,
   BlockwiseState state = start_from(result);
   const Annealing annealing(parameters.kmeans.anneal, iterations, problem.weight.values, problem.weight.d,
                             start.seed, start.stream);
-  result.iterations = blockwise_kmeans(problem, metrics, iterations, annealing, state);
+  CodeRate rate = rate_of(parameters, energy, result.k, result.codes);
+  result.iterations = blockwise_kmeans(problem, metrics, iterations, annealing, state, rate);
   return state;
 }
 
@@ -124,13 +154,16 @@ KmeansResult best_of(const QuantizerParameters& parameters, const Attempt& attem
 }
 
 KmeansResult quantize_blockwise(const Problem& problem, const PositionMetrics& metrics,
-                                const LayerMoments& moments, const QuantizerParameters& parameters) {
+                                const LayerMoments& moments, const QuantizerParameters& parameters,
+                                double energy) {
   KmeansResult result;
   BlockwiseState state =
-      blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, result);
+      blockwise(problem, metrics, moments, parameters, parameters.kmeans.iterations, energy, result);
   store_codebook(state.codebook, problem.weight.d, parameters.kmeans.codebook_type, result);
-  result.iterations.push_back(blockwise_assign(problem, metrics, state));
+  CodeRate rate = rate_of(parameters, energy, result.k, state.codes);
+  result.iterations.push_back(blockwise_assign(problem, metrics, state, rate));
   result.codes = narrow(state.codes);
+  if (rate.active()) result.k = compact(result.codebook, result.codes, problem.weight.d);
   return result;
 }
 
@@ -151,11 +184,12 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
   quantized.energy = descent.objective();
   quantized.kmeans = best_of(parameters, [&](const QuantizerParameters& attempt) {
     KmeansResult result;
-    const BlockwiseState state =
-        blockwise(problem, metrics, moments, attempt,
-                  std::min(attempt.kmeans.iterations, attempt.blockwise_iterations), result);
+    const BlockwiseState state = blockwise(problem, metrics, moments, attempt,
+                                           std::min(attempt.kmeans.iterations, attempt.blockwise_iterations),
+                                           quantized.energy, result);
     descent.start(state.codebook, state.codes);
-    sweep(descent, problem, attempt, result);
+    CodeRate rate = rate_of(attempt, quantized.energy, result.k, state.codes);
+    sweep(descent, problem, attempt, rate, result);
     return result;
   });
   return quantized;
@@ -165,14 +199,19 @@ QuantizedBlocks quantize_fully(Problem problem, const LayerMoments& moments,
 
 QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const LayerMoments& moments,
                                 const QuantizerParameters& parameters, const Communicator& communicator) {
+  BITFALL_ASSERT(parameters.relative_bit_price == 0 || moments.row_weights.empty(),
+                 "row weights and a price of bits");
   QuantizedBlocks quantized;
   if (metric == Metric::euclidean || metric == Metric::activation) {
     const Whitening whitening = pooled_whitening(weight, metric, moments);
-    quantized = {best_of(parameters,
+    const double energy = whitened_energy(weight.values, whitening);
+    QuantizerParameters priced = parameters;
+    priced.kmeans.bit_price = parameters.relative_bit_price * energy;
+    quantized = {best_of(priced,
                          [&](const QuantizerParameters& attempt) {
                            return kmeans(weight.values, weight.d, whitening, attempt.kmeans, communicator);
                          }),
-                 whitened_energy(weight.values, whitening)};
+                 energy};
   } else {
     const Problem problem{weight, integer_row_weights(moments.row_weights, weight.rows),
                           parameters.kmeans.threads, communicator,
@@ -181,11 +220,12 @@ QuantizedBlocks quantize_blocks(const WeightBlocks& weight, Metric metric, const
       quantized = quantize_fully(problem, moments, parameters);
     } else {
       const PositionMetrics metrics(moments.per_position, weight.d);
+      const double energy = blockwise_energy(problem, metrics);
       quantized = {best_of(parameters,
                            [&](const QuantizerParameters& attempt) {
-                             return quantize_blockwise(problem, metrics, moments, attempt);
+                             return quantize_blockwise(problem, metrics, moments, attempt, energy);
                            }),
-                   blockwise_energy(problem, metrics)};
+                   energy};
     }
   }
   order_codewords(quantized.kmeans);

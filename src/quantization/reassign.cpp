@@ -47,7 +47,8 @@ double objective(const Problem& problem, const PositionMetrics& metrics, const B
 void reassign_blocks(const Problem& problem, const PositionMetrics& metrics, BlockwiseState& state,
                      Reassignment& result) {
   result.before = objective(problem, metrics, state);
-  (void)blockwise_assign(problem, metrics, state);
+  CodeRate free(static_cast<std::int64_t>(state.codebook.size()) / problem.weight.d, 0, 0);
+  (void)blockwise_assign(problem, metrics, state, free);
   result.after = objective(problem, metrics, state);
 }
 

@@ -58,6 +58,10 @@ TEST_CASE("k-means on all ranks gives the bytes of one rank, for blocks of every
     parameters.seed = random();
     parameters.threads = 1 + trial % 2;
     if (trial % 3 == 0) parameters.greedy_limit = 0;
+    if (trial % 4 == 1) {  // codes that know what they cost
+      parameters.bit_price = 1e-4;
+      parameters.codeword_bits = 40;
+    }
     const std::size_t n = 1 + random() % 700, d = 1 + random() % 20;  // also fewer groups than ranks
     compare(static_cast<Kind>(trial % int(Kind::kinds)), n, d, parameters, trial % 3, random);
   }
@@ -161,22 +165,30 @@ TEST_CASE("annealing, restarts and re-assigned codes give the bytes of one rank"
 TEST_CASE("the finer metrics give the bytes of one rank") {
   std::mt19937 random(23);
   const Communicator world = Communicator::world();
+  std::int64_t dropped = 0;
   for (const auto [rows, positions, d, k] :
        {std::array<std::size_t, 4>{200, 5, 9, 40}, {65, 70, 4, 64}, {3, 2, 2, 2}, {1, 1, 4, 1}}) {
     oracle::Case given(rows, positions, d, 0, true, random);
     std::normal_distribution<double> normal;
-    for (const bool matched : {false, true}) {
+    for (const int variant : {0, 1, 2}) {
+      const bool matched = variant == 1, priced = variant == 2;
       if (matched)
         for (std::size_t i = 0; i < given.weight.size(); ++i)
           given.moments.wanted_outputs.push_back(normal(random));
       QuantizerParameters parameters;
+      if (priced) {
+        given.moments.row_weights.clear();
+        parameters.relative_bit_price = 1e-5;
+        parameters.kmeans.codeword_bits = 100;
+      }
       parameters.kmeans.k = std::int64_t(k);
       parameters.kmeans.threads = 2;
       for (const Metric metric : {Metric::blockwise, Metric::full}) {
         const auto alone =
             quantize_blocks(given.blocks(), metric, given.moments, parameters, Communicator::self());
         const auto shared = quantize_blocks(given.blocks(), metric, given.moments, parameters, world);
-        INFO(to_string(metric) << " rows " << rows << " matched " << matched);
+        INFO(to_string(metric) << " rows " << rows << " matched " << matched << " priced " << priced);
+        if (priced) dropped += std::int64_t(k) - alone.kmeans.k;
         REQUIRE(shared.kmeans.codes == alone.kmeans.codes);
         REQUIRE(shared.kmeans.codebook == alone.kmeans.codebook);
         REQUIRE(shared.energy == alone.energy);
@@ -186,4 +198,5 @@ TEST_CASE("the finer metrics give the bytes of one rank") {
       }
     }
   }
+  CHECK(dropped > 0);
 }

@@ -101,8 +101,10 @@ TEST_CASE("the blockwise M-step solves one small system for each codeword") {
   std::normal_distribution<float> normal(0.0f, 0.1f);
   for (int i = 0; i < 5 * 4; ++i) state.codebook.push_back(normal(random));
   BlockwiseState assigned = state;
-  (void)blockwise_assign(problem, metrics, assigned);
-  const auto history = blockwise_kmeans(problem, metrics, 1, Annealing(0, 1, given.weight, 4, 0, 0), state);
+  CodeRate free(5, 0, 0);
+  (void)blockwise_assign(problem, metrics, assigned, free);
+  const auto history =
+      blockwise_kmeans(problem, metrics, 1, Annealing(0, 1, given.weight, 4, 0, 0), state, free);
   REQUIRE(history.front().refilled == 0);
   REQUIRE(state.codes == assigned.codes);
   for (std::size_t c = 0; c < 5; ++c) {
