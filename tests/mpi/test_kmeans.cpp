@@ -78,6 +78,16 @@ TEST_CASE("k-means large enough to share k-means++ gives the bytes of one rank")
   }
 }
 
+TEST_CASE("bounds and boxes, which each rank has for its own points, change no byte") {
+  std::mt19937 random(24);
+  KmeansParameters parameters;
+  parameters.iterations = 14;  // bounds are tried in the sixth
+  parameters.k = 128;
+  compare(Kind::normal, 7000, 9, parameters, 2, random);
+  parameters.k = 512;
+  compare(Kind::normal, 9000, 4, parameters, 0, random);  // on four ranks too few points for boxes
+}
+
 TEST_CASE("k-means++ shared by all ranks chooses the blocks that one rank chooses") {
   const Communicator world = Communicator::world();
   std::mt19937 random(23);

@@ -1,0 +1,106 @@
+// Processor time of an iteration of `blockwise` beside one of `activation`, for 512 x 512 x 3 x 3, d 9, k
+// 256. Usage: blockwise_bench [repeats]
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "bench_time.hpp"
+#include "bitfall/quantizer.hpp"
+#include "quantization/annealing.hpp"
+#include "quantization/backend.hpp"
+#include "quantization/code_rate.hpp"
+#include "quantization/kmeans_blockwise.hpp"
+
+using namespace bitfall;
+
+namespace {
+
+constexpr std::int64_t rows = 512, positions = 512, d = 9, k = 256;
+
+std::vector<float> random_weight() {
+  std::mt19937 random(1);
+  std::student_t_distribution<float> student(6);
+  std::vector<float> values(static_cast<std::size_t>(rows * positions * d));
+  for (float& value : values) value = 0.05f * student(random);
+  return values;
+}
+
+/// A matrix A A^T for each position, A being random and near the identity.
+std::vector<double> random_grams() {
+  std::mt19937 random(2);
+  std::normal_distribution<double> normal(0, 0.2);
+  std::vector<double> grams;
+  for (std::int64_t j = 0; j < positions; ++j) {
+    std::vector<double> a(static_cast<std::size_t>(d * d));
+    for (std::int64_t i = 0; i < d * d; ++i)
+      a[static_cast<std::size_t>(i)] = normal(random) + (i % (d + 1) == 0 ? 1 : 0);
+    for (std::int64_t i = 0; i < d; ++i)
+      for (std::int64_t l = 0; l < d; ++l) {
+        double sum = 0;
+        for (std::int64_t m = 0; m < d; ++m)
+          sum += a[static_cast<std::size_t>(i * d + m)] * a[static_cast<std::size_t>(l * d + m)];
+        grams.push_back(sum);
+      }
+  }
+  return grams;
+}
+
+std::vector<double> pool(const std::vector<double>& grams) {
+  std::vector<double> pooled(static_cast<std::size_t>(d * d), 0.0);
+  for (std::size_t i = 0; i < grams.size(); ++i) pooled[i % pooled.size()] += grams[i];
+  return pooled;
+}
+
+/// Seconds that six more iterations cost, for one.
+template <class Run>
+double seconds_of_iteration(const Run& run) {
+  const auto measure = [&](std::int64_t iterations) {
+    const double begin = bench::processor_seconds();
+    run(iterations);
+    return bench::processor_seconds() - begin;
+  };
+  const double few = measure(2);
+  return (measure(8) - few) / 6;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int repeats = argc > 1 ? std::atoi(argv[1]) : 5;
+  const std::vector<float> values = random_weight();
+  const WeightBlocks weight{values, rows, d};
+  LayerMoments moments;
+  moments.per_position = random_grams();
+  moments.pooled = pool(moments.per_position);
+  const Whitening whitening = Whitening::from_gram(moments.pooled, d);
+  const PositionMetrics metrics(moments.per_position, d);
+  const Communicator self = Communicator::self();
+  const Problem problem{weight, integer_row_weights({}, rows), 1, self};
+  KmeansParameters parameters;
+  parameters.k = k;
+  std::vector<double> plain, accelerated, blockwise;
+  for (int i = 0; i < repeats; ++i) {
+    for (const bool accelerate : {false, true}) {
+      parameters.backend = accelerate ? &cpu_backend() : &plain_cpu_backend();
+      (accelerate ? accelerated : plain).push_back(seconds_of_iteration([&](std::int64_t iterations) {
+        parameters.iterations = iterations;
+        (void)kmeans(values, d, whitening, parameters, self);
+      }));
+    }
+    blockwise.push_back(seconds_of_iteration([&](std::int64_t iterations) {
+      BlockwiseState state;
+      CodeRate rate(k, 0, 0);  // bits cost nothing
+      state.codebook.assign(values.begin(), values.begin() + k * d);
+      (void)blockwise_kmeans(problem, metrics, iterations, Annealing(0, iterations, values, d, 0, 0), state,
+                             rate);
+    }));
+  }
+  std::printf(
+      "an iteration, ms: activation %.2f (%.2f with bounds, in the first eight), blockwise %.2f: %.2f "
+      "times\n",
+      1e3 * bench::median(plain), 1e3 * bench::median(accelerated), 1e3 * bench::median(blockwise),
+      bench::median(blockwise) / bench::median(plain));
+  return 0;
+}
