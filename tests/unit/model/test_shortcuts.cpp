@@ -32,7 +32,7 @@ std::int64_t step_of(const Network& network, const std::string& layer) {
 }  // namespace
 
 TEST_CASE("a layer that is added to its block's input has a shortcut", "[network]") {
-  for (const std::string sum : {"        c = self.bn.forward(" + convolution + ") + a\n",
+  for (const std::string& sum : {"        c = self.bn.forward(" + convolution + ") + a\n",
                                 "        c = a + self.bn.forward(" + convolution + ")\n",
                                 "        c = self.bn.forward(" + convolution + ")\n        c += a\n"}) {
     const Network network = network_with(sum);
@@ -53,7 +53,7 @@ TEST_CASE("a layer that is added to its block's input has a shortcut", "[network
 }
 
 TEST_CASE("sums that are of another kind, or whose other addend comes later, are no shortcuts", "[network]") {
-  for (const std::string sum :
+  for (const std::string& sum :
        {"        c = torch.add(" + convolution + ", a, alpha=2)\n", "        c = " + convolution + " * a\n",
         "        b = " + convolution + "\n        c = b + torch.relu(a)\n",
         "        b = " + convolution + "\n        c = b + b\n",
