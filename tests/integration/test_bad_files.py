@@ -74,7 +74,7 @@ class BadFiles(Case):
 
     def images(self, name, changes):
         """The packed images with some replaced: {index: bytes}; returns the pattern and the keys of the replaced."""
-        folder = self.folder / name
+        folder = self.folder / f"images-{name}"
         folder.mkdir()
         keys, index = [], 0
         for tar in sorted(self.folder.glob("train-*.tar")):
