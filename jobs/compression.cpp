@@ -14,7 +14,7 @@ Compression::Compression(Network& network, Plan& plan, CompressionParameters par
                          AfterLayer after_layer)
     : network_(network),
       plan_(plan),
-      parameters_(parameters),
+      parameters_(std::move(parameters)),
       context_(context),
       after_layer_(std::move(after_layer)),
       layers_(plan.layers.size()),
