@@ -12,7 +12,7 @@ set_target_properties(bitfall PROPERTIES INSTALL_RPATH ${BITFALL_TORCH_ROOT}/lib
 install(TARGETS bitfall)
 install(PROGRAMS python/bitfall_import.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
 install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_quantization bitfall_model
+install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_codes bitfall_parallel bitfall_quantization bitfall_model
                 bitfall_calibration bitfall_files bitfall_images bitfall_archive
   EXPORT bitfallTargets)
 install(EXPORT bitfallTargets NAMESPACE bitfall:: DESTINATION ${config_dir})
