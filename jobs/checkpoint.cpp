@@ -21,6 +21,12 @@ nlohmann::json state_of(const Archive& archive, const std::string& file) {
   const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
   if (!state.is_object() || !state.contains("checkpoint"))
     throw UsageError(file + " is an archive, not a checkpoint; give another --run-file");
+  const auto has = [&](const char* key, bool (nlohmann::json::*is)() const noexcept) {
+    return state.contains(key) && (state.at(key).*is)();
+  };
+  if (!has("stage", &nlohmann::json::is_string) || !has("progress", &nlohmann::json::is_object) ||
+      !has("fingerprint", &nlohmann::json::is_object))
+    throw DataError(file + ": the state of this checkpoint lacks its stage, progress or fingerprint");
   return state;
 }
 
@@ -145,6 +151,13 @@ void RunFile::remove() const {
       (void)Disk::current().remove(file);  // a checkpoint too many does no harm
     }
   });
+}
+
+std::int64_t number_in(const Checkpoint& checkpoint, const std::string& name) {
+  const auto found = checkpoint.progress.find(name);
+  if (found != checkpoint.progress.end() && found->is_number_integer() && found->get<std::int64_t>() >= 0)
+    return found->get<std::int64_t>();
+  throw DataError("the checkpoint has no number '" + name + "' in its progress; begin anew with --resume no");
 }
 
 KeptTensor as_array(const std::string& name, std::span<const float> values) {

@@ -16,6 +16,25 @@ std::int64_t gram_width(const Layer& layer) {
   return width;
 }
 
+namespace {
+
+/// What quantize reads of the description.
+bool has_texts(const nlohmann::json& description) {
+  const auto is_text = [&](const char* key) {
+    return description.contains(key) && description.at(key).is_string();
+  };
+  return description.is_object() && is_text("model") && is_text("data");
+}
+
+/// Sound blocks of float64 on the diagonal of a D x D matrix.
+bool are_blocks(const KeptTensor& tensor, std::int64_t columns) {
+  return tensor.dtype == "float64" && tensor.shape.size() == 3 && tensor.shape[1] >= 1 &&
+         tensor.shape[1] == tensor.shape[2] && columns % tensor.shape[1] == 0 &&
+         tensor.shape[0] == columns / tensor.shape[1];
+}
+
+}  // namespace
+
 void write_collected(const Collected& collected, const std::string& path, const JobContext& context) {
   context.communicator.guarded("writing " + path, [&] {
     if (!context.communicator.is_root()) return;
@@ -38,7 +57,7 @@ Collected read_collected(const std::string& path, const std::string& model_sha25
   context.communicator.guarded("reading " + path, [&] {
     Archive archive = parse_archive(bytes, path);
     const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
-    if (!state.is_object() || !state.contains("collected"))
+    if (!state.is_object() || !state.contains("collected") || !has_texts(state.at("collected")))
       throw DataError(path + " is not what 'bitfall collect' writes");
     collected.description = state.at("collected");
     collected.grams = std::move(archive.kept);
@@ -62,8 +81,8 @@ LayerMoments moments_of(const Collected& collected, const LayerPlan& planned) {
   }
   const auto found = std::find_if(collected.grams.begin(), collected.grams.end(),
                                   [&](const KeptTensor& tensor) { return tensor.name == layer.name; });
-  if (found == collected.grams.end() || found->shape.size() != 3)
-    throw DataError("layer '" + layer.name + "' was not collected; collect again");
+  if (found == collected.grams.end() || !are_blocks(*found, layer.columns()))
+    throw DataError("layer '" + layer.name + "' was not collected, or not for this network; collect again");
   const std::int64_t width = found->shape[1];
   if (width % d != 0) {
     throw DataError("layer '" + layer.name + "' was collected in blocks of " + std::to_string(width) +

@@ -30,6 +30,7 @@ struct CompressOptions {
   DataOptions data;
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
+  bool no_embedded_model = false;
   PlanOptions plan;
   PermuteOptions permute;
   CompressionParameters compression;
@@ -94,6 +95,8 @@ void add_options(CLI::App& job, CompressOptions& options) {
   job.add_option("--kept", options.kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
+  job.add_flag("--no-embedded-model", options.no_embedded_model,
+               "leave the network's TorchScript out of the archive (docs/security.md)");
 }
 
 std::vector<std::int64_t> calibration_samples(const CompressOptions& options, const ShardSet& shards,
@@ -127,7 +130,7 @@ class CompressJob {
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
-    const ShardSet shards = open_shards(options_.data.shards, context_);
+    const ShardSet shards = open_shards(options_.data, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
     const MemoryPlan memory = plan_for(static_cast<std::int64_t>(samples_.size()));
@@ -207,7 +210,7 @@ class CompressJob {
   std::vector<at::Tensor> inputs(const ShardSet& shards) {
     const StageTimer timer(seconds_["images"]);
     return load_inputs(shards, preprocessing_, local_micro_batches(micro_batches_, context_.communicator),
-                       context_.threads, context_.communicator);
+                       context_.threads, context_);
   }
 
   /// Everything that decides what comes out.
@@ -297,6 +300,7 @@ class CompressJob {
     parameters.bn_along_the_walk = options_.bn == "walk";
     parameters.cluster.backend = &device_->backend();
     const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
+    compression.name_images(image_names(shards, local_micro_batches(micro_batches_, context_.communicator)));
     auto images = inputs(shards);
     if (options_.output_weights) {
       const StageTimer timer(seconds_["output_weights"]);
@@ -338,7 +342,7 @@ class CompressJob {
       archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
       archive.layers = std::move(layers_);
       archive.plan_json = plan_json();
-      archive.model = loaded_.network.save_without_weights();
+      if (!options_.no_embedded_model) archive.model = loaded_.network.save_without_weights();
       archive.provenance_json = provenance;
       bytes = write_archive(archive, options_.output);
     });

@@ -35,6 +35,9 @@ class Compression {
   /// Layers that an earlier run has finished: the walk takes them as they are.
   void adopt(std::vector<QuantizedLayer> finished) { finished_ = std::move(finished); }
 
+  /// Names of this rank's images, for errors.
+  void name_images(std::vector<std::string> names) { parameters_.moments.image_names = std::move(names); }
+
   /// The walk's visitor (collective).
   void before_step(const WalkStep& step);
   /// The quantized layers in the plan's order. Call after the walk.

@@ -25,6 +25,7 @@ struct QuantizeOptions {
   PlanOptions plan;
   ClusterParameters cluster;
   std::string kept = "exact";
+  bool no_embedded_model = false;
 };
 
 class QuantizeJob {
@@ -110,7 +111,7 @@ class QuantizeJob {
       archive.kept = collect_kept(loaded_.network, layers_, kept_precision_from_string(options_.kept));
       archive.layers = layers_;
       archive.plan_json = to_json(plan_);
-      archive.model = loaded_.network.save_without_weights();
+      if (!options_.no_embedded_model) archive.model = loaded_.network.save_without_weights();
       archive.provenance_json = provenance;
       bytes = write_archive(archive, options_.output);
     });
@@ -153,6 +154,8 @@ JobEntry register_quantize(CLI::App& app, CommonOptions& common) {
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
+  job->add_flag("--no-embedded-model", options->no_embedded_model,
+                "leave the network's TorchScript out of the archive (docs/security.md)");
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes) and stop");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { QuantizeJob(*options, context).run(); }};
