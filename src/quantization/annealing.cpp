@@ -23,7 +23,8 @@ Annealing::Annealing(double sigma, std::int64_t iterations, std::span<const floa
     : sigma_(sigma), iterations_(iterations), seed_(seed), stream_(random_stream::annealing + stream) {
   if (!is_on()) return;
   const auto width = static_cast<std::size_t>(d);
-  const double count = static_cast<double>(blocks.size() / width);
+  const std::size_t n = blocks.size() / width;
+  const auto count = static_cast<double>(n);
   std::vector<double> mean(width, 0.0);
   spread_.assign(width, 0.0);
   for (std::size_t i = 0; i < blocks.size(); ++i) mean[i % width] += double(blocks[i]) / count;
