@@ -124,7 +124,8 @@ void BlockCovariance::restore(const State& state, std::span<const Swap> swaps) {
 /// Cholesky: det = product of the pivots. d^3 / 6 multiply-adds.
 double BlockCovariance::log_determinant() const {
   const auto d = static_cast<std::size_t>(d_);
-  const double n = double(rows_) * double(columns_ / d_);
+  const std::int64_t positions = columns_ / d_;
+  const double n = double(rows_) * double(positions);
   factor_.resize(d * d);
   double sum = 0;
   for (std::size_t a = 0; a < d; ++a) {
