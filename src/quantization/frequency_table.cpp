@@ -97,6 +97,7 @@ int golomb_bits(std::uint32_t z, int order) {
 void put_golomb(BitWriter& out, std::uint32_t z, int order) {
   const std::uint32_t u = (z >> order) + 1u;
   const int extra = static_cast<int>(std::bit_width(u)) - 1;
+  BITFALL_ASSERT(extra >= 0, "a difference of 2^32 - 1");
   out.put((1u << extra) - 1u, extra + 1);
   out.put(u, extra);
   out.put(z, order);
