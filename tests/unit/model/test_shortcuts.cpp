@@ -33,8 +33,8 @@ std::int64_t step_of(const Network& network, const std::string& layer) {
 
 TEST_CASE("a layer that is added to its block's input has a shortcut", "[network]") {
   for (const std::string& sum : {"        c = self.bn.forward(" + convolution + ") + a\n",
-                                "        c = a + self.bn.forward(" + convolution + ")\n",
-                                "        c = self.bn.forward(" + convolution + ")\n        c += a\n"}) {
+                                 "        c = a + self.bn.forward(" + convolution + ")\n",
+                                 "        c = self.bn.forward(" + convolution + ")\n        c += a\n"}) {
     const Network network = network_with(sum);
     const std::int64_t step = step_of(network, "conv2");
     REQUIRE(network.has_shortcut(step));
