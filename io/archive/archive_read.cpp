@@ -22,10 +22,6 @@
 namespace bitfall {
 namespace {
 
-void require(bool condition, const std::string& what) {
-  if (!condition) throw DataError(what);
-}
-
 void check_version(const hdf5::Reader& reader) {
   require(reader.text_attribute("magic") == layout::magic,
           "attribute 'magic' is not 'bitfall': not an archive");

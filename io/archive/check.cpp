@@ -11,11 +11,12 @@
 #include "bitfall/errors.hpp"
 
 namespace bitfall {
-namespace {
 
 void require(bool condition, const std::string& what) {
   if (!condition) throw DataError(what);
 }
+
+namespace {
 
 void check_name(const std::string& name, const std::string& what) {
   require(!name.empty(), what + " has an empty name");

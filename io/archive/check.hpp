@@ -8,6 +8,9 @@
 
 namespace bitfall {
 
+/// Throws DataError(what) unless the condition holds.
+void require(bool condition, const std::string& what);
+
 constexpr std::int64_t most_name_bytes = 1024;
 constexpr std::int64_t most_dimensions = 64;
 

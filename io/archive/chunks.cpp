@@ -11,16 +11,13 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "check.hpp"
 #include "shuffle.hpp"
 
 namespace bitfall::hdf5 {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-
-void require(bool condition, const std::string& what) {
-  if (!condition) throw DataError(what);
-}
 
 /// Positions of the two filters in the pipeline.
 struct Filters {

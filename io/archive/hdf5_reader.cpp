@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "check.hpp"
 #include "chunks.hpp"
 #include "hdf5_file.hpp"
 #include "row_type.hpp"
@@ -23,10 +24,6 @@ File open_image(std::string_view image) {
   // HDF5 copies the image; the interface takes a pointer to non-const only because other users hand it over.
   checked(H5Pset_file_image(access.id(), const_cast<char*>(image.data()), image.size()), "preparing to read");
   return {H5Fopen(memory_file_name().c_str(), H5F_ACC_RDONLY, access.id()), "opening as HDF5"};
-}
-
-void require(bool condition, const std::string& what) {
-  if (!condition) throw DataError(what);
 }
 
 Attribute open_attribute(hid_t object, const std::string& name) {

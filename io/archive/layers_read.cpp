@@ -16,10 +16,6 @@
 namespace bitfall {
 namespace {
 
-void require(bool condition, const std::string& what) {
-  if (!condition) throw DataError(what);
-}
-
 LayerKind layer_kind(const std::string& text, const std::string& layer) {
   for (const LayerKind kind : {LayerKind::convolution, LayerKind::linear}) {
     if (text == to_string(kind)) return kind;

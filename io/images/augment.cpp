@@ -36,21 +36,6 @@ class Draws {
   std::uint64_t seed_, stream_, counter_;
 };
 
-/// A part of the image; pixels outside of it are black.
-Image cut(const Image& image, const Window& window) {
-  Image part{window.right - window.left, window.bottom - window.top, {}};
-  part.pixels.assign(static_cast<std::size_t>(3 * part.width * part.height), 0);
-  const std::int64_t left = std::max<std::int64_t>(window.left, 0);
-  const std::int64_t right = std::min(window.right, image.width);
-  for (std::int64_t y = std::max<std::int64_t>(window.top, 0); y < std::min(window.bottom, image.height);
-       ++y) {
-    const std::uint8_t* from = image.pixels.data() + 3 * (y * image.width + left);
-    std::uint8_t* to = part.pixels.data() + 3 * ((y - window.top) * part.width + left - window.left);
-    std::copy_n(from, 3 * std::max<std::int64_t>(right - left, 0), to);
-  }
-  return part;
-}
-
 void flip(Image& image) {
   for (std::int64_t y = 0; y < image.height; ++y) {
     std::uint8_t* row = image.pixels.data() + 3 * y * image.width;

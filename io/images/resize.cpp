@@ -91,18 +91,21 @@ Image shrink_columns(const Image& image, const Taps& taps, std::int64_t top) {
   return out;
 }
 
-/// Rows [top, bottom), columns [left, right) as they are.
-Image cut(const Image& image, const Window& window) {
-  Image out{window.right - window.left, window.bottom - window.top, {}};
-  out.pixels.reserve(static_cast<std::size_t>(out.width * out.height * 3));
-  for (std::int64_t y = window.top; y < window.bottom; ++y) {
-    const auto row = image.pixels.begin() + (y * image.width + window.left) * 3;
-    out.pixels.insert(out.pixels.end(), row, row + out.width * 3);
-  }
-  return out;
-}
-
 }  // namespace
+
+Image cut(const Image& image, const Window& window) {
+  Image part{window.right - window.left, window.bottom - window.top, {}};
+  part.pixels.assign(static_cast<std::size_t>(3 * part.width * part.height), 0);
+  const std::int64_t left = std::max<std::int64_t>(window.left, 0);
+  const std::int64_t right = std::min(window.right, image.width);
+  for (std::int64_t y = std::max<std::int64_t>(window.top, 0); y < std::min(window.bottom, image.height);
+       ++y) {
+    const std::uint8_t* from = image.pixels.data() + 3 * (y * image.width + left);
+    std::uint8_t* to = part.pixels.data() + 3 * ((y - window.top) * part.width + left - window.left);
+    std::copy_n(from, 3 * std::max<std::int64_t>(right - left, 0), to);
+  }
+  return part;
+}
 
 Image resize_bilinear_window(const Image& image, std::int64_t width, std::int64_t height,
                              const Window& window) {
