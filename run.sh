@@ -16,6 +16,8 @@ torch_wheel=torch==2.11.0
 runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 # What `import torch` needs beside a CUDA 13 toolkit.
 import_wheels=(nvidia-cufile==1.15.1.6 nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5)
+# What `pip install ./python` needs in the tests, where nothing is fetched.
+build_wheels=(setuptools==80.9.0)
 # What reads the compiled kernels in the tests.
 kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
@@ -92,6 +94,7 @@ do_test() {
   if has_cuda_toolkit; then once kernel-tools pip_install --no-deps "${kernel_wheels[@]}"; fi
   do_build ON
   once python install_python
+  once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
 }
 
