@@ -6,18 +6,13 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
 #include "chosen_device.hpp"
+#include "compress_options.hpp"
 #include "compress_search.hpp"
-#include "compression.hpp"
-#include "finetuning.hpp"
-#include "inputs.hpp"
 #include "kept.hpp"
 #include "memory_plan.hpp"
 #include "output_path.hpp"
 #include "output_weights.hpp"
-#include "permute.hpp"
-#include "plan_options.hpp"
 #include "provenance.hpp"
-#include "recipe.hpp"
 #include "reestimate.hpp"
 
 #include "src/parallel/memory.hpp"
@@ -25,79 +20,6 @@
 namespace bitfall {
 
 namespace {
-
-struct CompressOptions {
-  std::string model, output;
-  DataOptions data;
-  std::int64_t calibration_images = 1024;
-  std::string kept = "exact";
-  SizeTarget target;
-  PlanOptions plan;
-  PermuteOptions permute;
-  CompressionParameters compression;
-  std::string bn = "walk";
-  bool output_weights = false;
-  Recipe recipe;
-  FinetuneOptions finetune;
-  CheckpointOptions checkpoints;
-  [[nodiscard]] bool finetunes() const { return finetune.layer_iterations > 0 || finetunes_globally(); }
-  [[nodiscard]] bool finetunes_globally() const { return finetune.epochs > 0 || finetune.iterations > 0; }
-};
-
-void add_finetuning(CLI::App& job, CompressOptions& options) {
-  options.finetune.epochs = 0;  // on request only
-  add_finetune_options(job, options.finetune);
-  job.add_option(
-         "--finetune-layer", options.finetune.layer_iterations,
-         "iterations of finetuning of each layer's codebook right after it is quantized (paper: 2500)")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  job.add_option("--layer-learning-rate", options.finetune.layer_learning_rate, "of --finetune-layer")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  add_checkpoint_options(job, options.checkpoints);
-}
-
-void add_options(CLI::App& job, CompressOptions& options) {
-  job.add_option("model", options.model, "TorchScript file (torch.jit.script(model).save)")->required();
-  add_data_options(job, options.data);
-  job.add_option("-o,--output", options.output, "the archive to write (not needed with --dry-run)");
-  job.add_option("--calibration-images", options.calibration_images,
-                 "images that statistics come from; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  add_plan_options(job, options.plan);
-  add_size_options(job, options.target);
-  add_permute_options(job, options.permute);
-  add_cluster_options(job, options.compression.cluster);
-  job.add_option("--gram-rows", options.compression.moments.gram_rows,
-                 "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
-      ->capture_default_str();
-  job.add_flag(
-      "--match-teacher,!--own-outputs", options.compression.moments.match_teacher,
-      "with --metric full: aim at the outputs of the uncompressed network, so that layers make up for "
-      "the errors before them (recipe best), or at those of the layer's own weight");
-  job.add_flag(
-      "--mend-shortcuts,!--leave-shortcuts", options.compression.moments.mend_shortcuts,
-      "with --match-teacher: the last layer of a residual block also makes up for the error of what its "
-      "output is added to (recipe best)");
-  job.add_flag("--output-weights,!--equal-outputs", options.output_weights,
-               "rows count by the second moment of the loss gradient at their output (one backward pass over "
-               "the calibration images)");
-  job.add_option("--target-iterations", options.compression.cluster.target_iterations, "of --match-teacher")
-      ->check(CLI::Range(1, 100000))
-      ->capture_default_str();
-  job.add_flag("--bn-reestimate", options.compression.bn_reestimate,
-               "recompute batch-norm statistics on the calibration images (worth tens of points)");
-  job.add_option("--bn-order", options.bn,
-                 "with --bn-reestimate: along the walk, or in a second one at the end")
-      ->check(CLI::IsMember({"walk", "end"}))
-      ->capture_default_str();
-  job.add_option("--kept", options.kept, "how unquantized tensors are stored: exact, fp16 or folded")
-      ->check(CLI::IsMember({"exact", "fp16", "folded"}))
-      ->capture_default_str();
-}
 
 std::vector<std::int64_t> calibration_samples(const CompressOptions& options, const ShardSet& shards,
                                               const JobContext& context) {
@@ -124,7 +46,7 @@ class CompressJob {
 
   void run() {
     if (options_.target.is_set()) target_bytes_ = options_.target.bytes(plan_.sizes);  // before any work
-    require_compatible();
+    options_.require_compatible();
     if (context_.options.dry_run) {
       if (options_.target.is_set()) search(open_shards(options_.data.shards, context_));
       return print_plan();
@@ -175,14 +97,6 @@ class CompressJob {
   }
 
  private:
-  void require_compatible() const {
-    const bool priced = options_.target.is_set() || options_.plan.parameters.rate > 0;
-    if (priced && options_.output_weights)
-      throw UsageError("--output-weights does not work with --rate, --target-size or --target-ratio");
-    if (options_.target.is_set() && (options_.permute.permute || options_.finetune.reassign_every > 0))
-      throw UsageError("--permute and --reassign-every do not work with --target-size or --target-ratio");
-  }
-
   /// Finds the plan that fits the target, on the inputs of the unquantized network.
   void search(const ShardSet& shards) {
     samples_ = calibration_samples(options_, shards, context_);
@@ -252,31 +166,14 @@ class CompressJob {
 
   /// Everything that decides what comes out.
   [[nodiscard]] nlohmann::json fingerprint(const ShardSet& shards) const {
-    nlohmann::json fields = to_json(options_.finetune);
-    fields.update(
-        {{"job", "compress"},
-         {"model", loaded_.file_sha256},
-         {"data", shards.fingerprint()},
-         {"preprocess", to_json(preprocessing_)},
-         {"plan", nlohmann::json::parse(to_json(plan_))},
-         {"permute", options_.permute.permute ? options_.permute.proposals : -1},
-         {"seed", context_.options.seed},
-         {"calibration-images", options_.calibration_images},
-         {"micro-batch", options_.data.micro_batch},
-         {"iterations", options_.compression.cluster.iterations},
-         {"anneal", options_.compression.cluster.anneal},
-         {"restarts", options_.compression.cluster.restarts},
-         {"sweeps", options_.compression.cluster.sweeps},
-         {"damping", options_.compression.cluster.damping},
-         {"match-teacher", options_.compression.moments.match_teacher},
-         {"mend-shortcuts", options_.compression.moments.mend_shortcuts},
-         {"output-weights", options_.output_weights},
-         {"target-iterations", options_.compression.cluster.target_iterations},
-         {"gram-rows", options_.compression.moments.gram_rows},
-         {"codebook", to_string(options_.compression.cluster.codebook_type.value_or(CodebookType::fp16))},
-         {"target-bytes", target_bytes_},
-         {"bn-reestimate", options_.compression.bn_reestimate},
-         {"bn-order", options_.bn}});
+    nlohmann::json fields = options_.fingerprint();
+    fields.update({{"job", "compress"},
+                   {"model", loaded_.file_sha256},
+                   {"data", shards.fingerprint()},
+                   {"preprocess", to_json(preprocessing_)},
+                   {"plan", nlohmann::json::parse(to_json(plan_))},
+                   {"seed", context_.options.seed},
+                   {"target-bytes", target_bytes_}});
     return fields;
   }
 
@@ -454,8 +351,6 @@ JobEntry register_compress(CLI::App& app, CommonOptions& common) {
   CLI::App* job =
       app.add_subcommand("compress", "quantize a network layer by layer on the images' statistics");
   add_options(*job, *options);
-  add_finetuning(*job, *options);
-  options->recipe.add_option(*job);
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes, memory) and stop");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) {
