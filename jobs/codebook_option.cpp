@@ -9,7 +9,9 @@ namespace bitfall {
 void add_codebook_option(CLI::App& job, std::optional<CodebookType>& type, const std::string& otherwise) {
   job.add_option_function<std::string>(
          "--codebook", [&type](const std::string& name) { type = codebook_type_from_string(name); },
-         "how codebooks are stored: fp16, or int8 with a scale for each layer (" + otherwise + ")")
+         "how codebooks are stored: fp16, or int8 with a scale for each layer and a power of two for each "
+         "codeword (" +
+             otherwise + ")")
       ->check(CLI::IsMember({"fp16", "int8"}));
 }
 

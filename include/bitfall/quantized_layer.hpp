@@ -21,7 +21,7 @@ struct QuantizedLayer {
   std::int64_t d = 0, k = 0;
   Metric metric = Metric::activation;
   std::vector<std::uint16_t> codebook;  ///< k x d fp16 bits
-  /// 0: the codebook is stored as it is. Positive: each of its values is codebook_value(i, codebook_scale)
+  /// 0: the codebook is stored as it is. Positive: each of its values is codebook_value(i, codebook_scale, e)
   /// for some i, and that is stored.
   float codebook_scale = 0;
   std::vector<std::uint16_t> codes;  ///< n = rows * m; block j of row r is entry r * m + j

@@ -77,10 +77,13 @@ void write_layers(hdf5::Writer& writer, const std::vector<QuantizedLayer>& layer
     table.set(row, "codes_bytes", static_cast<std::int64_t>(coded.bytes.size()));
     table.set(row, "iterations", static_cast<std::int64_t>(layer.iterations.size()));
     append(codes, coded.bytes);
-    if (layer.codebook_type() == CodebookType::int8)
-      append(integers, codebook_integers(layer.codebook, layer.codebook_scale));
-    else
+    if (layer.codebook_type() == CodebookType::int8) {
+      const CodebookIntegers stored = codebook_integers(layer.codebook, layer.d, layer.codebook_scale);
+      append(integers, stored.exponents);
+      append(integers, stored.multiples);
+    } else {
       append(codebooks, layer.codebook);
+    }
     ++row;
   }
   writer.dataset(table);

@@ -47,7 +47,7 @@ void check_layer(const QuantizedLayer& layer) {
           what + " has a codeword that is infinite or NaN");
   if (layer.codebook_scale != 0) {
     try {
-      (void)codebook_integers(layer.codebook, layer.codebook_scale);
+      (void)codebook_integers(layer.codebook, layer.d, layer.codebook_scale);
     } catch (const DataError& error) {
       throw DataError(what + ": " + error.what());
     }

@@ -58,10 +58,18 @@ std::vector<std::uint16_t> codes_of(const LayerBytes& stored, std::span<const st
   }
 }
 
-std::vector<std::uint16_t> codebook_of(std::span<const std::int8_t> integers, float scale) {
+/// `integers`: the k exponents, then the k x d multiples.
+std::vector<std::uint16_t> codebook_of(std::span<const std::int8_t> integers, const QuantizedLayer& layer) {
+  const auto exponents = integers.first(static_cast<std::size_t>(layer.k));
+  const auto multiples = integers.subspan(exponents.size());
   std::vector<std::uint16_t> codebook;
-  codebook.reserve(integers.size());
-  for (const std::int8_t i : integers) codebook.push_back(codebook_value(i, scale));
+  codebook.reserve(multiples.size());
+  for (std::size_t i = 0; i < multiples.size(); ++i) {
+    const int exponent = exponents[i / static_cast<std::size_t>(layer.d)];
+    require(exponent >= 0 && exponent <= most_codebook_exponent,
+            "layer '" + layer.name + "' has a codeword with the exponent " + std::to_string(exponent));
+    codebook.push_back(codebook_value(multiples[i], layer.codebook_scale, exponent));
+  }
   return codebook;
 }
 
@@ -108,7 +116,7 @@ std::vector<QuantizedLayer> read_layers(hdf5::Reader& reader) {
     layer.codes = codes_of(stored, codes.take(stored.codes, what), blocks, layer);
     if (layer.codebook_type() == CodebookType::int8) {
       reader.spend(2 * layer.k * layer.d, what);
-      layer.codebook = codebook_of(integers.take(layer.k * layer.d, what), layer.codebook_scale);
+      layer.codebook = codebook_of(integers.take(layer.k * (layer.d + 1), what), layer);
     } else {
       const auto codebook = codebooks.take(layer.k * layer.d, what);
       layer.codebook.assign(codebook.begin(), codebook.end());

@@ -16,6 +16,7 @@ from .errors import ArchiveError
 KINDS = ("convolution", "linear")
 METRICS = ("euclidean", "activation", "blockwise", "full")
 CODINGS = ("packed", "rans")
+MOST_EXPONENT = 15  #: of a codeword of an int8 codebook
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Layer:
 
     @property
     def codebook_bytes(self) -> int:
-        """With the scale of an int8 one, four bytes."""
+        """With the exponents of an int8 one, and its scale, four bytes."""
         return self._stored.nbytes + (4 if self.scale else 0)
 
     @cached_property
@@ -80,8 +81,12 @@ class Layer:
         """[k, d]: the codewords."""
         stored = self._stored
         if self.scale > 0:
+            exponents, multiples = stored[:self.k], stored[self.k:].reshape(self.k, self.d)
+            if exponents.min() < 0 or exponents.max() > MOST_EXPONENT:
+                raise ArchiveError(f"layer '{self.name}' has a codeword with an exponent outside of 0 to {MOST_EXPONENT}")
+            steps = numpy.float32(self.scale) / numpy.exp2(exponents.astype(numpy.float32))
             with numpy.errstate(over="ignore"):
-                stored = (stored.astype(numpy.float32) * numpy.float32(self.scale)).astype(numpy.float16)
+                stored = (multiples * steps[:, None]).astype(numpy.float16)
         if not numpy.isfinite(stored).all():
             raise ArchiveError(f"layer '{self.name}' has a codeword that is infinite or NaN")
         codebook = stored.astype(numpy.float16).reshape(self.k, self.d)
@@ -154,7 +159,7 @@ def read_layers(container: Container) -> dict[str, Layer]:
         layer = Layer(row.text("name"), row.text("weight_name"), _one_of(KINDS, row.text("kind"), "kind"),
                       _one_of(METRICS, row.text("metric"), "metric"), shape, row.integer("groups"), d, k, scale,
                       _one_of(CODINGS, row.text("coding"), "coding"), tuple(iterations.take(row.integer("iterations"), what)),
-                      coded.take(row.integer("codes_bytes"), what), (integers if scale else halves).take(k * d, what))
+                      coded.take(row.integer("codes_bytes"), what), integers.take(k * (d + 1), what) if scale else halves.take(k * d, what))
         if layer.name in layers:
             raise ArchiveError(f"{what} occurs twice")
         layers[layer.name] = layer

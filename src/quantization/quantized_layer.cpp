@@ -23,7 +23,7 @@ int QuantizedLayer::code_bits() const {
 
 std::int64_t QuantizedLayer::codebook_bytes() const {
   const auto values = static_cast<std::int64_t>(codebook.size());
-  return codebook_scale > 0 ? values + 4 : 2 * values;
+  return codebook_scale > 0 ? values + k + 4 : 2 * values;
 }
 
 int code_bits(std::int64_t k) {

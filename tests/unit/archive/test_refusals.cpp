@@ -177,7 +177,7 @@ TEST_CASE("a file made by hand with an int8 codebook, coded codes and a constant
   Content content;
   content.codebook.clear();
   content.codebook_scale = 0.25;
-  content.integers = {1, -2, 0, 0, 0, 127};
+  content.integers = {0, 3, 0, 1, -2, 0, 0, 0, 127};  // exponents first
   content.coding = "rans";
   // The table of coded_codes_test.cpp; the codes from the last: 65536; 0: 4 * 21845 + 1 = 87381;
   // 0: 4 * 29127 = 116508; 1: 4 * 116508 + 3 = 466035; 0: 4 * 155345 = 621380 = 0x97b44.
@@ -234,7 +234,19 @@ TEST_CASE("whatever contradicts the specification is refused") {
       {"codeword that is infinite",
        [](Content& c) {
          c.codebook_scale = 65536;
-         c.integers = {1, 1, 1, 1, 1, 1};
+         c.integers = {0, 0, 0, 1, 1, 1, 1, 1, 1};
+         c.codebook.clear();
+       }},
+      {"layer 'fc' has a codeword with the exponent 16",
+       [](Content& c) {
+         c.codebook_scale = 0.5;
+         c.integers = {0, 16, 0, 1, 1, 1, 1, 1, 1};
+         c.codebook.clear();
+       }},
+      {"layer 'fc' has a codeword with the exponent -1",
+       [](Content& c) {
+         c.codebook_scale = 0.5;
+         c.integers = {-1, 0, 0, 1, 1, 1, 1, 1, 1};
          c.codebook.clear();
        }},
       {"can't be constant", [](Content& c) { c.constant = 2; }},

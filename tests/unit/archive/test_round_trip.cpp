@@ -139,7 +139,8 @@ TEST_CASE("an archive that contradicts itself is not written, and the error name
   check_refused(broken([](Archive& a) { a.layers[2].codebook.pop_back(); }), "codebook");
   check_refused(broken([](Archive& a) { a.layers[2].codebook[7] = 0x7c01; }), "NaN");
   check_refused(broken([](Archive& a) { a.layers[5].codebook[7] = 0x7c00; }), "infinite");
-  check_refused(broken([](Archive& a) { a.layers[5].codebook[7] ^= 1; }), "layer 'int8': an int8 codebook");
+  check_refused(broken([](Archive& a) { a.layers[5].codebook[7] ^= 1; }),
+                "layer 'int8': codeword 1 of an int8 codebook");
   check_refused(broken([](Archive& a) { a.layers[5].codebook_scale = -1; }), "positive");
   check_refused(broken([](Archive& a) { a.layers[2].d = 7; }), "divide");
   check_refused(broken([](Archive& a) { a.layers[2].weight_shape[0] = -1; }), "size -1");

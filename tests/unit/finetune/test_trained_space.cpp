@@ -60,9 +60,10 @@ TEST_CASE("a codebook of multiples of a scale is one again after it was trained"
   for (float& value : space.values()) value *= 0.9F;
   space.values()[3] = 1.27F;
   space.round_codebooks(layers);
-  REQUIRE(layers[0].codebook_scale == half_to_float(float_to_half(1.27F)) / 127);
-  const std::vector<std::int8_t> integers = codebook_integers(layers[0].codebook, layers[0].codebook_scale);
-  REQUIRE(integers[3] == 127);
-  for (std::size_t i = 0; i < integers.size(); ++i)
-    REQUIRE(space.values()[i] == half_to_float(codebook_value(integers[i], layers[0].codebook_scale)));
+  REQUIRE(layers[0].codebook_scale == half_to_float(float_to_half(1.27F)) / 63);
+  const CodebookIntegers integers = codebook_integers(layers[0].codebook, 9, layers[0].codebook_scale);
+  REQUIRE(integers.multiples[3] == 63);
+  for (std::size_t i = 0; i < integers.multiples.size(); ++i)
+    REQUIRE(space.values()[i] == half_to_float(codebook_value(integers.multiples[i], layers[0].codebook_scale,
+                                                              integers.exponents[i / 9])));
 }
