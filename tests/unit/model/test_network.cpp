@@ -194,6 +194,17 @@ TEST_CASE("outputs other than logits are refused with what was found", "[network
   CHECK(run("{\"out\": x}").find("Dict(str, Tensor)") != std::string::npos);
 }
 
+TEST_CASE("a warning of the network is a step like others", "[network]") {
+  torch::jit::Module net = empty_module();
+  net.define(R"(
+    def forward(self, x):
+        torch.warn("seen", 2)
+        return x * 2
+  )");
+  const at::Tensor input = values({2, 3}, 1);
+  CHECK(same_bits(network_of(net).forward(input.clone()), input.mul(2)));
+}
+
 TEST_CASE("an error raised by the network is one sentence", "[network]") {
   torch::jit::Module net = empty_module();
   net.define("def forward(self, x):\n  assert x.size(0) < 2, 'one image only'\n  return x\n");
