@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
-#   ./run.sh build | demo | test | test-gpu | lint | python-torch | help
+#   ./run.sh build | demo | install PREFIX | test | test-gpu | lint | python-torch | help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 build=build/release
@@ -18,6 +18,9 @@ runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 import_wheels=(nvidia-cufile==1.15.1.6 nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5)
 # What `pip install ./python` needs in the tests, where nothing is fetched.
 build_wheels=(setuptools==80.9.0)
+# What `bitfall report` draws with, and what it needs. Without dependencies: pip would take its own numpy and Pillow.
+draw_wheels=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.1 kiwisolver==1.4.9 packaging==25.0
+  pyparsing==3.2.5 python-dateutil==2.9.0.post0 six==1.17.0)
 # What reads the compiled kernels in the tests.
 kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
@@ -64,6 +67,7 @@ install_torch() {
 
 install_python() {
   pip_install "${python_wheels[@]}"
+  pip_install --no-deps "${draw_wheels[@]}"
   pip_install sympy networkx jinja2 filelock fsspec   # what `import torch` imports
 }
 
@@ -93,7 +97,7 @@ do_test() {
   setup
   if has_cuda_toolkit; then once kernel-tools pip_install --no-deps "${kernel_wheels[@]}"; fi
   do_build ON
-  once python install_python
+  once "python-${draw_wheels[0]}" install_python
   once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
 }
@@ -141,7 +145,9 @@ case "${1:-help}" in
   test-gpu) do_test_gpu ;;
   lint) do_lint ;;
   tidy) do_tidy "$2" ;;
-  demo) do_build; once python install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
+  demo) do_build; once "python-${draw_wheels[0]}" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
+  install) [ $# = 2 ] || die "usage: ./run.sh install PREFIX"
+    do_build; once "python-${draw_wheels[0]}" install_python; cmake --install "$build" --prefix "$2" --strip ;;
   python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" ;;
   help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;
 esac

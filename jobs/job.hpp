@@ -53,6 +53,7 @@ JobEntry register_inspect(CLI::App& app, CommonOptions& common);
 JobEntry register_verify(CLI::App& app, CommonOptions& common);
 JobEntry register_export(CLI::App& app, CommonOptions& common);
 JobEntry register_import(CLI::App& app, CommonOptions& common);
+JobEntry register_report(CLI::App& app, CommonOptions& common);
 JobEntry register_doctor(CLI::App& app, CommonOptions& common);
 
 /// Adds --config, --log-json, --json, --seed, --threads to a subcommand.

@@ -33,7 +33,7 @@ std::map<std::string, JobEntry> register_jobs(CLI::App& app, CommonOptions& comm
   std::map<std::string, JobEntry> jobs;
   for (const auto& add : {register_pack, register_collect, register_quantize, register_compress,
                           register_finetune, register_evaluate, register_inspect, register_verify,
-                          register_export, register_import, register_doctor}) {
+                          register_export, register_import, register_report, register_doctor}) {
     const JobEntry entry = add(app, common);
     jobs[entry.parser->get_name()] = entry;
   }

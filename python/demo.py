@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo: digits -> shards -> compressed archive -> a table. Called by run.sh: demo.py PROGRAM [OPTIONS OF COMPRESS]"""
+"""The demo: digits -> shards -> compressed archive -> a table and a page of figures. Called by run.sh: demo.py PROGRAM [OPTIONS OF COMPRESS]"""
 import json
 import os
 import pathlib
@@ -23,8 +23,18 @@ def bitfall(program, *arguments, ranks=RANKS):
     return json.loads(done.stdout)
 
 
+def report(program, archive, work, page, logs):
+    """The page with the figures, from the archive and from what the jobs said."""
+    files = []
+    for name, log in logs.items():
+        files += ["--log", work / f"{name}.json"]
+        files[-1].write_text(json.dumps(log))
+    bitfall(program, "report", archive, "-o", page, "--log", work / "compress.jsonl", *files, ranks=1)
+
+
 def main():
     program, teacher = os.path.abspath(sys.argv[1]), HERE / "demo_teacher.pt"
+    page = pathlib.Path(program).parent / "demo-report.html"
     with tempfile.TemporaryDirectory(prefix="bitfall-demo-") as name:
         work = pathlib.Path(name)
         subprocess.run([sys.executable, HERE / "demo_digits.py", work / "digits"], check=True)
@@ -33,9 +43,10 @@ def main():
         archive = work / "demo.h5"
         data = ["--preprocess", "cifar", "-d"]
         made = bitfall(program, "compress", teacher, *data, work / "train-*.tar", "-o", archive, "--regime", "small",
-                       "--bn-reestimate", "--kept", "folded", "--calibration-images", 1024, *sys.argv[2:])
+                       "--bn-reestimate", "--kept", "folded", "--calibration-images", 1024, "--log-json", work / "compress.jsonl", *sys.argv[2:])
         before = bitfall(program, "evaluate", teacher, *data, work / "test-*.tar")
         after = bitfall(program, "evaluate", archive, *data, work / "test-*.tar", "--teacher", teacher)
+        report(program, archive, work, page, {"evaluate": after})
     seconds = {"pack": sum(one["seconds"] for one in packed), **made["seconds"], "evaluate": before["seconds"] + after["seconds"]}
     print(f"""
                       before        after
@@ -43,7 +54,9 @@ parameters     {made['original_bytes']:>10} B {made['information_bytes']:>10} B 
 file           {teacher.stat().st_size:>10} B {made['bytes']:>10} B   (of these {made['bytes_by_part']['model']} B the network's code)
 top-1          {before['top1']:>10.2f} % {after['top1']:>10.2f} %   on {after['images']} test images
 agreement                   {after['agreement']:>10.2f} %   with the uncompressed network
-seconds        {', '.join(f'{stage} {value:.2f}' for stage, value in seconds.items())}""")
+seconds        {', '.join(f'{stage} {value:.2f}' for stage, value in seconds.items())}
+
+figures        {page}""")
 
 
 if __name__ == "__main__":
