@@ -1,4 +1,4 @@
-// bitfall import: the authors' released files -> archive.
+// bitfall import: released files of the paper's authors and of PQF's -> archive.
 #include <optional>
 
 #include "bitfall/archive.hpp"
@@ -50,8 +50,8 @@ void run_import(const ImportOptions& options, JobContext& context) {
 
 JobEntry register_import(CLI::App& app, CommonOptions& common) {
   auto options = std::make_shared<ImportOptions>();
-  CLI::App* job =
-      app.add_subcommand("import", "turn a released file of the paper's authors (.pth) into an archive");
+  CLI::App* job = app.add_subcommand(
+      "import", "turn a released file of the paper's authors or of PQF's (.pth) into an archive");
   job->add_option("file", options->file, ".pth file, for example resnet18_small_blocks.pth")->required();
   job->add_option("--model", options->model, "TorchScript of the network that it belongs to")->required();
   job->add_option("-o,--output", options->output, "the archive to write")->required();

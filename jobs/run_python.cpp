@@ -116,6 +116,7 @@ void run_python(const std::string& script, const std::vector<std::string>& argum
   }
   const int code = WEXITSTATUS(outcome.status);
   if (code == static_cast<int>(ExitCode::ok)) return;
+  if (code == static_cast<int>(ExitCode::usage)) throw UsageError(message);
   if (code == static_cast<int>(ExitCode::data)) throw DataError(message);
   if (code == static_cast<int>(ExitCode::missing_input)) throw MissingInputError(message);
   if (code == static_cast<int>(ExitCode::cannot_write)) throw IoError(message);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turns a released network of the paper's authors (kill-the-bits, a .pth file) into safetensors for `bitfall import`.
+"""Turns a released network (.pth) of the paper's authors (kill-the-bits) or of PQF's into safetensors for `bitfall import`.
 
     bitfall_import.py FILE.pth OUT.safetensors
 
@@ -8,8 +8,12 @@ The authors' file is a dict with one dict for each layer:
     quantized  {"centroids": fp16 [k, d], "assignments": uint8 or int16 [n], "n_blocks": m, "is_conv": ..., "k": ...}
     kept       {"weight": ...} or {"weight": ..., "bias": ...}; the classifier's bias is the entry "fc_bias"
 
+PQF's (Martinez et al., CVPR 2021) is a state dict: NAME.codes_matrix (integers [rows, m]) and NAME.codebook ([k, d]) in the place of
+NAME.weight, everything else as it is.
+
 Written are NAME.codebook (as stored), NAME.codes (int32 [rows, m]) and the kept tensors under their state-dict
-names. The authors store block j of output row r at j * rows + r, bitfall at r * m + j: the codes are transposed here.
+names. The authors store block j of output row r at j * rows + r, bitfall at r * m + j: the codes are transposed here. PQF's
+codes are in bitfall's order.
 
 Exit codes as everywhere in bitfall: 64 usage, 65 not such a file, 66 no such file, 69 no torch, 73 cannot write.
 """
@@ -20,6 +24,7 @@ import sys
 import warnings
 
 USAGE, DATA, MISSING_INPUT, UNAVAILABLE, CANNOT_WRITE = 64, 65, 66, 69, 73
+CODES_MATRIX = ".codes_matrix"
 
 
 class Failure(Exception):
@@ -53,9 +58,14 @@ def load(path, torch):
     except Exception as error:  # torch raises a dozen kinds for damaged and foreign files; its texts advise to unpickle
         raise Failure(DATA, f"{path} is not a kill-the-bits file: torch.load can't read it as plain tensors; the file is "
                       f"truncated, damaged or of another kind ({type(error).__name__})")
-    if not isinstance(entries, dict) or not any(is_quantized(entry) for entry in entries.values()):
-        raise Failure(DATA, f"{path} is not a kill-the-bits file: it has no entry with 'centroids' and 'assignments'")
+    if not isinstance(entries, dict) or not (is_pqf(entries) or any(is_quantized(entry) for entry in entries.values())):
+        raise Failure(DATA, f"{path} is not a kill-the-bits file: it has no entry with 'centroids' and 'assignments' (nor, as PQF's "
+                      "files have, one named '....codes_matrix')")
     return entries
+
+
+def is_pqf(entries):
+    return any(isinstance(name, str) and name.endswith(CODES_MATRIX) for name in entries)
 
 
 def is_quantized(entry):
@@ -100,6 +110,24 @@ def convert(entries, torch):
     return tensors
 
 
+def convert_pqf(entries, torch):
+    """The same for a state dict of PQF's. Counters of batch norms are left out: nothing of the network needs them."""
+    tensors = {}
+    for name, value in entries.items():
+        if not isinstance(value, torch.Tensor):
+            raise Failure(DATA, f"entry '{name}' is not a tensor")
+        if name.endswith(CODES_MATRIX):
+            layer, codebook = name[:-len(CODES_MATRIX)], entries.get(name[:-len(CODES_MATRIX)] + ".codebook")
+            if value.dim() != 2:
+                raise Failure(DATA, f"layer '{layer}': 'codes_matrix' is not a matrix")
+            # as one of kill-the-bits, whose order is by columns
+            entry = {"centroids": codebook, "assignments": value.t().reshape(-1), "n_blocks": value.shape[1]}
+            tensors[f"{layer}.codebook"], tensors[f"{layer}.codes"] = convert_quantized(layer, entry, torch)
+        elif not name.endswith(("num_batches_tracked", ".codebook")):
+            tensors[name] = value
+    return tensors
+
+
 def tensor_bytes(name, tensor, torch):
     """(safetensors type, little-endian bytes in C order)."""
     types = {torch.float16: "F16", torch.float32: "F32", torch.float64: "F64", torch.int32: "I32", torch.int64: "I64"}
@@ -132,12 +160,13 @@ def main(arguments):
     source, target = arguments
     torch = import_torch()
     try:
-        tensors = convert(load(source, torch), torch)
+        entries = load(source, torch)
+        tensors = convert_pqf(entries, torch) if is_pqf(entries) else convert(entries, torch)
     except Failure as failure:
         # every sentence names the file
         text = str(failure)
         raise Failure(failure.code, text if source in text else f"{source}: {text}")
-    write_safetensors(target, tensors, {"format": "kill-the-bits"}, torch)
+    write_safetensors(target, tensors, {"format": "pqf" if is_pqf(entries) else "kill-the-bits"}, torch)
 
 
 if __name__ == "__main__":
