@@ -10,7 +10,8 @@ target_link_libraries(bitfall_library INTERFACE bitfall_calibration bitfall_imag
 # The link path leaves out what lies inside the build folder, where run.sh puts LibTorch.
 set_target_properties(bitfall PROPERTIES INSTALL_RPATH ${BITFALL_TORCH_ROOT}/lib)
 install(TARGETS bitfall)
-install(PROGRAMS python/bitfall_import.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
+install(PROGRAMS python/bitfall_export.py python/bitfall_import.py python/bitfall_report.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
+install(DIRECTORY python/bitfall python/report DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python PATTERN __pycache__ EXCLUDE)
 install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_quantization bitfall_model
                 bitfall_calibration bitfall_files bitfall_images bitfall_archive
@@ -23,3 +24,13 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/bitfallConfigVersion.cmake 
 install(FILES ${CMAKE_BINARY_DIR}/bitfallConfig.cmake ${CMAKE_BINARY_DIR}/bitfallConfigVersion.cmake
               src/cmake/Dependencies.cmake src/cmake/LibTorch.cmake
   DESTINATION ${config_dir})
+
+# Lmod finds the prefix by the file's own place: `module use PREFIX/share/bitfall/modulefiles`.
+install(FILES packaging/modulefile/bitfall.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/modulefiles/bitfall
+  RENAME ${PROJECT_VERSION}.lua)
+
+# `cpack` in the build folder: one tarball that may be unpacked anywhere on machines that see the same LibTorch.
+set(CPACK_GENERATOR TGZ)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_VERBATIM_VARIABLES ON)
+include(CPack)

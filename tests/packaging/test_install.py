@@ -1,8 +1,11 @@
-"""An installed bitfall: the program runs, and a project of somebody else finds, links and uses the library."""
+"""An installed bitfall: the program and what it starts run, from a tarball too, and a project of somebody else finds, links and
+uses the library."""
+import importlib.util
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -47,6 +50,28 @@ class Installed(unittest.TestCase):
         done = run(self.program, "import", network, "--model", network, "-o", self.root / "out.h5", BITFALL_PYTHON=str(python))
         self.assertEqual(done.returncode, 65, done.stderr)
         self.assertIn(f"got {self.prefix}/share/bitfall/python/bitfall_import.py", done.stderr)
+
+    def test_report_and_python_package(self):
+        archive = pathlib.Path(os.environ["BITFALL_SOURCE"]) / "tests" / "archives" / "1.0-small.h5"
+        scripts = self.prefix / "share" / "bitfall" / "python"
+        code = "import sys, bitfall; bitfall.open(sys.argv[1]).verify(); print(bitfall.__file__)"
+        self.assertIn(str(scripts), self.check(run(sys.executable, "-c", code, archive, PYTHONPATH=str(scripts))))
+        if importlib.util.find_spec("matplotlib") is None:
+            self.skipTest("matplotlib is not installed")
+        page = self.root / "report.html"
+        self.check(run(self.program, "report", archive, "-o", page, BITFALL_PYTHON=sys.executable))
+        self.assertIn("1.0-small.h5", page.read_text())
+
+    def test_tarball(self):
+        target = self.root / "packed"
+        self.check(run(pathlib.Path(CMAKE).with_name("cpack"), "--config", pathlib.Path(os.environ["BITFALL_BUILD"]) / "CPackConfig.cmake",
+                       "-G", "TGZ", "-B", target))
+        (self.root / "unpacked").mkdir()
+        self.check(run("tar", "-xzf", next(target.glob("*.tar.gz")), "-C", self.root / "unpacked"))
+        prefix = next((self.root / "unpacked").iterdir())
+        self.check(run(prefix / "bin" / "bitfall", "doctor"))
+        self.assertEqual(len(list((prefix / "share" / "bitfall" / "modulefiles" / "bitfall").glob("*.lua"))), 1)
+        self.assertFalse(list(prefix.rglob("__pycache__")))
 
     def test_consumer(self):
         build = self.root / "consumer"
