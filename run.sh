@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
-#   ./run.sh build | demo | test | test-gpu | lint | python-torch | help
+#   ./run.sh build | demo | test | test-gpu | lint | fuzz [SECONDS] | python-torch | help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 build=build/release
@@ -108,10 +108,20 @@ do_test_gpu() {
   ctest --test-dir "$build" -L gpu --output-on-failure -V
 }
 
+# libFuzzer with the address and undefined-behaviour sanitizers: some seconds for each target.
+do_fuzz() {
+  install_packages "${apt_packages[@]}" clang libclang-rt-dev libomp-dev
+  setup
+  cmake --preset fuzz -DBITFALL_TORCH_ROOT="$torch_root" >build/fuzz.log 2>&1 \
+    || { cat build/fuzz.log >&2; die "configuring failed"; }
+  cmake --build build/fuzz --target fuzzers
+  tests/fuzz/run.sh build/fuzz "$1"
+}
+
 do_lint() {
   install_packages clang-format clang-tidy shellcheck
   git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
-  shellcheck -x run.sh .ci/run slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
+  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   setup
   # A configuration of its own: clang can't read GCC's precompiled headers, and many sources in one unit parse LibTorch once.
   cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBITFALL_UNITE=ON \
@@ -136,6 +146,7 @@ case "${1:-help}" in
   build) do_build "${2:-OFF}" ;;
   test) do_test ;;
   test-gpu) do_test_gpu ;;
+  fuzz) do_fuzz "${2:-60}" ;;
   lint) do_lint ;;
   tidy) do_tidy "$2" ;;
   demo) do_build; once python install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;

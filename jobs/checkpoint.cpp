@@ -1,10 +1,13 @@
 #include "checkpoint.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 
 #include "bitfall/errors.hpp"
+#include "io/files/bounded_json.hpp"
 #include "io/files/disk.hpp"
 #include "io/files/file.hpp"
 
@@ -18,9 +21,15 @@ Checkpoint from_archive(Archive&& archive, const nlohmann::json& state) {
 
 /// The state in a sound file. An archive is refused, not passed over: going on would write over it.
 nlohmann::json state_of(const Archive& archive, const std::string& file) {
-  const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
+  const nlohmann::json state = parse_bounded_json(archive.plan_json);
   if (!state.is_object() || !state.contains("checkpoint"))
     throw UsageError(file + " is an archive, not a checkpoint; give another --run-file");
+  const auto has = [&](const char* key, bool (nlohmann::json::*is)() const noexcept) {
+    return state.contains(key) && (state.at(key).*is)();
+  };
+  if (!has("stage", &nlohmann::json::is_string) || !has("progress", &nlohmann::json::is_object) ||
+      !has("fingerprint", &nlohmann::json::is_object))
+    throw DataError(file + ": the state of this checkpoint lacks its stage, progress or fingerprint");
   return state;
 }
 
@@ -44,6 +53,8 @@ std::vector<T> read_array(const std::vector<KeptTensor>& tensors, const std::str
     if (tensor.stored_dtype != dtype || tensor.bytes.size() != size * sizeof(T)) break;
     std::vector<T> values(size);
     std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    if (!std::all_of(values.begin(), values.end(), [](T x) { return std::isfinite(x); }))
+      throw DataError("the checkpoint's array '" + name + "' has NaN or infinity; begin anew with --resume no");
     return values;
   }
   throw DataError("the checkpoint has no array '" + name + "' of " + std::to_string(size) + " values");
@@ -145,6 +156,13 @@ void RunFile::remove() const {
       (void)Disk::current().remove(file);  // a checkpoint too many does no harm
     }
   });
+}
+
+std::int64_t number_in(const Checkpoint& checkpoint, const std::string& name) {
+  const auto found = checkpoint.progress.find(name);
+  if (found != checkpoint.progress.end() && found->is_number_integer() && found->get<std::int64_t>() >= 0)
+    return found->get<std::int64_t>();
+  throw DataError("the checkpoint has no number '" + name + "' in its progress; begin anew with --resume no");
 }
 
 KeptTensor as_array(const std::string& name, std::span<const float> values) {

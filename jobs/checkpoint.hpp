@@ -49,6 +49,9 @@ class RunFile {
   bool newest_is_damaged_ = false;  ///< as load() found it; on rank 0
 };
 
+/// A number >= 0 of the progress. Throws DataError when it is not there.
+[[nodiscard]] std::int64_t number_in(const Checkpoint& checkpoint, const std::string& name);
+
 /// float32 values as a named array, and back. `take` throws DataError when `name` is missing or not of
 /// `size`.
 [[nodiscard]] KeptTensor as_array(const std::string& name, std::span<const float> values);

@@ -1,10 +1,12 @@
 #include "collected.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
+#include "io/files/bounded_json.hpp"
 #include "io/files/file.hpp"
 
 namespace bitfall {
@@ -15,6 +17,28 @@ std::int64_t gram_width(const Layer& layer) {
   while (width > 1 && layer.columns() % width != 0) width = width % 2 == 0 ? width / 2 : 1;
   return width;
 }
+
+namespace {
+
+/// What quantize reads of the description.
+bool has_texts(const nlohmann::json& description) {
+  const auto is_text = [&](const char* key) {
+    return description.contains(key) && description.at(key).is_string();
+  };
+  return description.is_object() && is_text("model") && is_text("data");
+}
+
+/// Blocks of float64 on the diagonal of a D x D matrix. The seal says only that the file is as it was
+/// written.
+bool are_blocks(const KeptTensor& tensor, std::int64_t columns) {
+  if (tensor.stored_dtype != "float64" || tensor.shape.size() != 3) return false;
+  const std::int64_t width = tensor.shape[1];
+  return width >= 1 && width <= columns && columns % width == 0 && tensor.shape[2] == width &&
+         tensor.shape[0] == columns / width &&
+         tensor.bytes.size() == sizeof(double) * static_cast<std::size_t>(columns * width);
+}
+
+}  // namespace
 
 void write_collected(const Collected& collected, const std::string& path, const JobContext& context) {
   context.communicator.guarded("writing " + path, [&] {
@@ -37,8 +61,8 @@ Collected read_collected(const std::string& path, const std::string& model_sha25
   Collected collected;
   context.communicator.guarded("reading " + path, [&] {
     Archive archive = parse_archive(bytes, path);
-    const nlohmann::json state = nlohmann::json::parse(archive.plan_json, nullptr, false);
-    if (!state.is_object() || !state.contains("collected"))
+    const nlohmann::json state = parse_bounded_json(archive.plan_json);
+    if (!state.is_object() || !state.contains("collected") || !has_texts(state.at("collected")))
       throw DataError(path + " is not what 'bitfall collect' writes");
     collected.description = state.at("collected");
     collected.grams = std::move(archive.kept);
@@ -62,8 +86,8 @@ LayerMoments moments_of(const Collected& collected, const LayerPlan& planned) {
   }
   const auto found = std::find_if(collected.grams.begin(), collected.grams.end(),
                                   [&](const KeptTensor& tensor) { return tensor.name == layer.name; });
-  if (found == collected.grams.end() || found->shape.size() != 3)
-    throw DataError("layer '" + layer.name + "' was not collected; collect again");
+  if (found == collected.grams.end() || !are_blocks(*found, layer.columns()))
+    throw DataError("layer '" + layer.name + "' was not collected, or not for this network; collect again");
   const std::int64_t width = found->shape[1];
   if (width % d != 0) {
     throw DataError("layer '" + layer.name + "' was collected in blocks of " + std::to_string(width) +
@@ -71,6 +95,8 @@ LayerMoments moments_of(const Collected& collected, const LayerPlan& planned) {
   }
   std::vector<double> blocks(found->bytes.size() / sizeof(double));
   std::memcpy(blocks.data(), found->bytes.data(), found->bytes.size());
+  if (!std::all_of(blocks.begin(), blocks.end(), [](double x) { return std::isfinite(x); }))
+    throw DataError("layer '" + layer.name + "': what was collected is NaN or infinite; collect again");
   LayerMoments moments;  // the d x d blocks on the diagonal of each kept block, in order
   for (std::int64_t block = 0; block < found->shape[0]; ++block) {
     for (std::int64_t first = 0; first < width; first += d) {

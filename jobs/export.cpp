@@ -12,7 +12,7 @@ namespace bitfall {
 namespace {
 
 struct ExportOptions {
-  std::string archive, output, format = "torchscript";
+  std::string archive, output, model, format = "torchscript";
 };
 
 void write_export(const ExportOptions& options, const Network& network) {
@@ -27,7 +27,7 @@ void write_export(const ExportOptions& options, const Network& network) {
 
 void run_export(const ExportOptions& options, JobContext& context) {
   const ClaimedOutput claim = claim_output(options.output, context.communicator);
-  const LoadedNetwork loaded = load_network(options.archive, context.communicator);
+  const LoadedNetwork loaded = load_network(options.archive, context.communicator, options.model);
   if (!loaded.archive) throw DataError(options.archive + " is not a bitfall archive");
   context.communicator.guarded("writing " + options.output, [&] {
     if (context.communicator.is_root()) write_export(options, loaded.network);
@@ -46,6 +46,7 @@ JobEntry register_export(CLI::App& app, CommonOptions& common) {
   job->add_option("--format", options->format, "torchscript, safetensors or state-dict (torch.load)")
       ->check(CLI::IsMember({"torchscript", "safetensors", "state-dict"}))
       ->capture_default_str();
+  add_model_option(*job, options->model);
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { run_export(*options, context); }};
 }

@@ -76,7 +76,7 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
       const bool due = context_.communicator.is_root() && interval_.minutes > 0 &&
                        now - saved_seconds >= 60 * interval_.minutes;
       std::array<std::int64_t, 2> flags = {stop != nullptr && stop->here() ? 1 : 0, due ? 1 : 0};
-      const StepReport step = trainer.step(local, batch_, rate, flags, context_.communicator);
+      const StepReport step = take_step(trainer, local, rate, flags, done);
       ++done;
       report(done, step, data_seconds, context_.reporter.seconds() - step_begin, rate);
       if (hooks.after_step) hooks.after_step(done);
@@ -87,8 +87,22 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
       }
       if (flags[0] > 0) return false;
     }
+    agree_on_bad_images(shards_, context_);
   }
   return true;
+}
+
+/// One iteration; NaN and infinity end the job with the place and the rate, before they reach a codebook.
+StepReport TrainingStage::take_step(Trainer& trainer, std::span<const TrainingBatch> local, double rate,
+                                    std::span<std::int64_t> flags, std::int64_t done) const {
+  try {
+    return trainer.step(local, batch_, rate, flags, context_.communicator);
+  } catch (const DataError& error) {
+    char place[80];
+    std::snprintf(place, sizeof place, " (iteration %lld, learning rate %g)",
+                  static_cast<long long>(done + 1), rate);
+    throw DataError(parameters_.name + ": " + error.what() + place);
+  }
 }
 
 void TrainingStage::report(std::int64_t done, const StepReport& step, double data_seconds,
@@ -140,9 +154,11 @@ void restore_trainer(Trainer& trainer, const Checkpoint& checkpoint) {
   std::copy(found.begin(), found.end(), values.begin());
   trainer.optimizer().set_state({take_array(checkpoint.tensors, "trainer/first_moments", now.first.size()),
                                  take_array(checkpoint.tensors, "trainer/second_moments", now.second.size()),
-                                 checkpoint.progress.at("optimizer_steps").get<std::int64_t>()});
-  trainer.sums().set_bounds(
-      take_doubles(checkpoint.tensors, "trainer/bounds", trainer.sums().bounds().size()));
+                                 number_in(checkpoint, "optimizer_steps")});
+  const auto bounds = take_doubles(checkpoint.tensors, "trainer/bounds", trainer.sums().bounds().size());
+  if (std::any_of(bounds.begin(), bounds.end(), [](double bound) { return bound < 0; }))
+    throw DataError("the checkpoint's array 'trainer/bounds' has a negative one; begin anew with --resume no");
+  trainer.sums().set_bounds(bounds);
   trainer.show();
 }
 

@@ -48,6 +48,8 @@ class TrainingStage {
  private:
   [[nodiscard]] std::vector<std::vector<std::int64_t>> local_batches(std::int64_t first,
                                                                      std::int64_t last) const;
+  [[nodiscard]] StepReport take_step(Trainer& trainer, std::span<const TrainingBatch> local, double rate,
+                                     std::span<std::int64_t> flags, std::int64_t done) const;
   void report(std::int64_t done, const StepReport& step, double data_seconds, double step_seconds,
               double learning_rate);
 

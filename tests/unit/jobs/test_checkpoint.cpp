@@ -246,4 +246,47 @@ TEST_CASE("arrays of a checkpoint are typed and sized", "[checkpoint]") {
   CHECK_THROWS_AS(take_array(tensors, "d", 4), DataError);  // 16 bytes, but not of float32
   CHECK_THROWS_AS(take_doubles(tensors, "f", 1), DataError);
   CHECK(message_of<DataError>([&] { (void)take_array(tensors, "g", 1); }).find("'g'") != std::string::npos);
+  for (const float bad : {HUGE_VALF, -HUGE_VALF, NAN}) {
+    const std::vector<float> values = {1, bad};
+    CHECK_THROWS_AS(take_array({as_array("f", values)}, "f", 2), DataError);
+  }
+}
+
+// Who can write a checkpoint can seal it: its state is not to be believed.
+TEST_CASE("a state without what a job reads of it is refused and the file is named", "[checkpoint]") {
+  Setup setup;
+  const std::string fingerprint = R"("fingerprint":{"job":"test","seed":7})";
+  const auto load = [&](const std::string& state) {
+    Archive archive;
+    archive.plan_json = state;
+    archive.provenance_json = "{}";
+    write_archive(archive, setup.path());
+    return setup.run_file().load(setup.path());
+  };
+  CHECK(load(R"({"checkpoint":1,"stage":"layers","progress":{},)" + fingerprint + "}"));
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  for (const std::string& state :
+       {R"({"checkpoint":1,"progress":{},)" + fingerprint + "}",
+        R"({"checkpoint":1,"stage":7,"progress":{},)" + fingerprint + "}",
+        R"({"checkpoint":1,"stage":"layers",)" + fingerprint + "}",
+        R"({"checkpoint":1,"stage":"layers","progress":[],)" + fingerprint + "}",
+        std::string(R"({"checkpoint":1,"stage":"layers","progress":{}})"),
+        std::string(R"({"checkpoint":1,"stage":"layers","progress":{},"fingerprint":null})")}) {
+    const std::string message = message_of<DataError>([&] { (void)load(state); });
+    CHECK(message.find(setup.path()) != std::string::npos);
+  }
+  const std::string nested =
+      R"({"checkpoint":1,"stage":"layers","progress":{"x":)" + deep + "}," + fingerprint + "}";
+  CHECK_THROWS_AS(load(nested), UsageError);  // JSON so deep is none of ours
+}
+
+TEST_CASE("a number of the progress is one", "[checkpoint]") {
+  const Checkpoint good{"layers", {{"iteration", 3}}, {}, {}};
+  CHECK(number_in(good, "iteration") == 3);
+  for (const char* bad : {R"({})", R"({"iteration":"3"})", R"({"iteration":-1})", R"({"iteration":1.5})",
+                          R"({"iteration":null})", R"({"iteration":18446744073709551615})"}) {
+    const Checkpoint checkpoint{"layers", nlohmann::json::parse(bad), {}, {}};
+    CHECK(message_of<DataError>([&] { (void)number_in(checkpoint, "iteration"); }).find("'iteration'") !=
+          std::string::npos);
+  }
 }

@@ -90,6 +90,40 @@ TEST_CASE("any order gives the same bits, close to the sum in long double") {
   }
 }
 
+TEST_CASE("sums at both ends of the range of a double fill up and do not overflow") {
+  // The largest sum that there is, of either sign, for numbers of addends around every power of two. Whole
+  // sums are formed by a product that may not overflow either.
+  for (const double largest : {std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::min(),
+                               0x1.fffffffffffffp-1, 1.0, 0x1.fffffffffffffp+0, 0x1p60, 1e200}) {
+    for (int power = 0; power < 62; ++power) {
+      for (const std::int64_t off : {-1, 0, 1}) {
+        const std::int64_t addends = (std::int64_t{1} << power) + off;
+        if (addends < 1) continue;
+        const FixedPoint scale = FixedPoint::for_sum(largest, addends);
+        std::int64_t sum = 0;
+        INFO(largest << " * " << addends);
+        REQUIRE_FALSE(__builtin_mul_overflow(scale.to_integer(largest), addends, &sum));
+        REQUIRE_FALSE(__builtin_mul_overflow(scale.to_integer(-largest), addends, &sum));
+        // Rounding each addend up by a half is within the margin: 2^62 + 2^61 < 2^63.
+        REQUIRE(sum >= -(std::int64_t{1} << 62) - (std::int64_t{1} << 61));
+      }
+    }
+  }
+}
+
+TEST_CASE("a sum of more than 2^24 ones is exact, where a float32 stands still") {
+  const std::int64_t addends = (std::int64_t{1} << 24) + 1000;
+  const FixedPoint scale = FixedPoint::for_sum(1.0, addends);
+  std::int64_t sum = 0;
+  float plain = 0;
+  for (std::int64_t i = 0; i < addends; ++i) {
+    sum += scale.to_integer(1.0);
+    plain += 1.0F;
+  }
+  REQUIRE(scale.to_double(sum) == double(addends));
+  REQUIRE(plain == 16777216.0F);
+}
+
 TEST_CASE("halves round to even") {
   const FixedPoint scale = FixedPoint::for_sum(1.0, std::int64_t{1} << 62);
   REQUIRE(scale.exponent() == 0);
