@@ -26,7 +26,7 @@ install(FILES ${CMAKE_BINARY_DIR}/bitfallConfig.cmake ${CMAKE_BINARY_DIR}/bitfal
   DESTINATION ${config_dir})
 
 # Lmod finds the prefix by the file's own place: `module use PREFIX/share/bitfall/modulefiles`.
-install(FILES packaging/modulefile/bitfall.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/modulefiles/bitfall
+install(FILES src/packaging/modulefile/bitfall.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/modulefiles/bitfall
   RENAME ${PROJECT_VERSION}.lua)
 
 # `cpack` in the build folder: one tarball that may be unpacked anywhere on machines that see the same LibTorch.
