@@ -56,7 +56,7 @@ once() {
   mkdir -p build/stamps && touch "$stamp"
 }
 
-pip_install() { "$venv/bin/pip" install -q --disable-pip-version-check "$@"; }
+pip_install() { "$venv/bin/pip" install -q --disable-pip-version-check --no-warn-conflicts "$@"; }
 
 install_torch() {
   say "LibTorch from the wheel $torch_wheel"

@@ -15,7 +15,7 @@
 
 namespace bitfall {
 
-/// Bytes of a layer's codes and codebook in an archive.
+/// Bytes of a layer in an archive: its codes, its codebook and the history of its iterations.
 [[nodiscard]] std::int64_t stored_bytes(const QuantizedLayer& layer);
 
 /// A way to quantize a layer and what came of it.
