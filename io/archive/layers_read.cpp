@@ -65,7 +65,7 @@ std::vector<std::uint16_t> codebook_of(std::span<const std::int8_t> integers, co
   std::vector<std::uint16_t> codebook;
   codebook.reserve(multiples.size());
   for (std::size_t i = 0; i < multiples.size(); ++i) {
-    const int exponent = exponents[i / static_cast<std::size_t>(layer.d)];
+    const std::int8_t exponent = exponents[i / static_cast<std::size_t>(layer.d)];
     require(exponent >= 0 && exponent <= most_codebook_exponent,
             "layer '" + layer.name + "' has a codeword with the exponent " + std::to_string(exponent));
     codebook.push_back(codebook_value(multiples[i], layer.codebook_scale, exponent));
