@@ -65,7 +65,8 @@ class CollectJob {
     const auto index = loaded_.network.layer_of_step(step.step);
     if (!index) return;
     const Layer& layer = loaded_.network.layers().at(*index);
-    if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;
+    // Transposed convolutions have no matrix of inputs; `quantize` takes them with the plain metric.
+    if (!layer.obstacle.empty() || layer.transposed || layer.steps.front() != step.step) return;
     const std::int64_t width = gram_width(layer);
     const Gram gram =
         accumulate_gram(layer, step.inputs, {.d = width, .per_position = true, .threads = context_.threads},

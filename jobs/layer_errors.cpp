@@ -19,7 +19,7 @@ namespace {
 at::Tensor apply(const Layer& layer, const at::Tensor& input, const at::Tensor& weight) {
   if (layer.kind == LayerKind::linear) return at::linear(input, weight);
   const std::vector<std::int64_t> no_output_padding(layer.stride.size(), 0);
-  return at::convolution(input, weight, {}, layer.stride, layer.padding, layer.dilation, false,
+  return at::convolution(input, weight, {}, layer.stride, layer.padding, layer.dilation, layer.transposed,
                          no_output_padding, layer.groups);
 }
 

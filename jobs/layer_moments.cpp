@@ -7,6 +7,7 @@
 #include <span>
 
 #include "bitfall/random.hpp"
+#include "src/calibration/channel_energy.hpp"
 
 namespace bitfall {
 
@@ -60,12 +61,33 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
   return moments;
 }
 
+/// A transposed convolution adds x_c w_c to its outputs, w_c the row of input channel c: with errors of rows
+/// that are independent of each other, and of taps that meet at an output, the error is sum_c |e_c|^2 sum
+/// x_c^2. So blocks have the plain metric, and rows count by the energy of their channel.
+LayerMoments measure_transposed(const Layer& layer, std::int64_t d, const WalkStep& step,
+                                const JobContext& context) {
+  LayerMoments moments;
+  const auto size = static_cast<std::size_t>(d);
+  const auto positions = static_cast<std::size_t>(layer.columns() / d);
+  moments.pooled.assign(size * size, 0.0);
+  for (std::size_t i = 0; i < size; ++i) moments.pooled[i * size + i] = 1;
+  for (std::size_t j = 0; j < positions; ++j)
+    moments.per_position.insert(moments.per_position.end(), moments.pooled.begin(), moments.pooled.end());
+  moments.row_weights =
+      accumulate_channel_energies(layer, step.inputs, context.threads, context.communicator);
+  double sum = 0;
+  for (const double energy : moments.row_weights) sum += energy;
+  if (sum == 0) moments.row_weights.clear();
+  return moments;
+}
+
 }  // namespace
 
 LayerMoments measure_moments(const Network& network, std::size_t layer_index, Metric metric, std::int64_t d,
                              const at::Tensor& weight, const WalkStep& step,
                              const MomentParameters& parameters, const JobContext& context) {
   const Layer& layer = network.layers().at(layer_index);
+  if (layer.transposed && metric != Metric::euclidean) return measure_transposed(layer, d, step, context);
   LayerMoments moments;
   if (metric == Metric::full) {
     moments = measure_fully(network, layer_index, d, weight, step, parameters, context);

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "bitfall/errors.hpp"
+#include "check.hpp"
 #include "config_file.hpp"
 #include "deadline.hpp"
 #include "ending.hpp"
@@ -31,9 +32,9 @@ struct Parsed {
 
 std::map<std::string, JobEntry> register_jobs(CLI::App& app, CommonOptions& common) {
   std::map<std::string, JobEntry> jobs;
-  for (const auto& add : {register_pack, register_collect, register_quantize, register_compress,
-                          register_finetune, register_evaluate, register_inspect, register_verify,
-                          register_export, register_import, register_doctor}) {
+  for (const auto& add : {register_pack, register_check, register_collect, register_quantize,
+                          register_compress, register_finetune, register_evaluate, register_inspect,
+                          register_verify, register_export, register_import, register_doctor}) {
     const JobEntry entry = add(app, common);
     jobs[entry.parser->get_name()] = entry;
   }

@@ -115,8 +115,6 @@ std::string describe_convolution(const Node* node, Layer& layer) {
   } else {
     obstacle = "its padding is not a constant";
   }
-  if (layer.transposed) return "transposed convolutions are left alone";
-  if (rank != 2) return std::to_string(rank) + "-dimensional convolutions are left alone";
   return obstacle;
 }
 

@@ -13,6 +13,7 @@
 #include "bitfall/errors.hpp"
 #include "model/error_text.hpp"
 #include "model/layer_table.hpp"
+#include "model/logits.hpp"
 #include "model/module_file.hpp"
 #include "model/step_graph.hpp"
 #include "model/tensor_table.hpp"
@@ -22,6 +23,13 @@ namespace {
 
 const void* storage_of(const at::Tensor& tensor) {
   return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+}
+
+/// A batch as the list of its images.
+c10::List<at::Tensor> as_list(const at::Tensor& batch) {
+  c10::List<at::Tensor> images;
+  for (at::Tensor& image : batch.unbind(0)) images.push_back(std::move(image));
+  return images;
 }
 
 std::string shape_text(at::IntArrayRef shape) {
@@ -149,14 +157,16 @@ std::string Network::describe_step(std::int64_t step) const {
 
 LiveValues Network::start(at::Tensor input) const {
   const auto& type = impl_->graph.graph().inputs()[1]->type();
-  if (!type->isSubtypeOf(*c10::TensorType::get())) {
+  const bool takes_list = type->isSubtypeOf(*c10::ListType::ofTensors());
+  if (!takes_list && !c10::TensorType::get()->isSubtypeOf(*type)) {
     throw DataError("the network's forward takes " + type->str() +
-                    ", but bitfall gives one tensor of images");
+                    ", but bitfall gives one tensor of images or a list of them");
   }
   LiveValues values;
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
-  values.slots_[impl_->graph.input_slot()] = std::move(input);
+  values.slots_[impl_->graph.input_slot()] =
+      takes_list ? c10::IValue(as_list(input)) : c10::IValue(std::move(input));
   return values;
 }
 
@@ -276,16 +286,7 @@ const BatchNormStep* Network::shortcut_norm(std::int64_t index) const {
 at::Tensor Network::output(const LiveValues& values) const {
   const std::size_t slot = impl_->graph.output_slot();
   const c10::IValue* fixed = impl_->graph.fixed(slot);
-  const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(slot);
-  if (!value.isTensor()) {
-    throw DataError("the network returns a " + value.type()->str() +
-                    "; bitfall needs one tensor of logits [N, classes]");
-  }
-  if (value.toTensor().dim() != 2) {
-    throw DataError("the network returns a tensor of shape " + shape_text(value.toTensor().sizes()) +
-                    "; bitfall needs logits [N, classes]");
-  }
-  return value.toTensor();
+  return logits_of(fixed != nullptr ? *fixed : values.slots_.at(slot));
 }
 
 at::Tensor Network::forward(at::Tensor input) const {

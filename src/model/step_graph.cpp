@@ -58,9 +58,11 @@ std::shared_ptr<Graph> graph_of(Node* node, const std::vector<Value*>& inputs) {
   return graph;
 }
 
-/// True for a call of one ATen operator with all its arguments (aten::wait exists in the interpreter only).
+/// True for a call of one ATen operator with all its arguments (aten::wait and aten::warn exist in the
+/// interpreter only).
 bool is_plain_operator(const Node* node) {
-  if (!node->kind().is_aten() || node->kind() == c10::aten::wait || !node->blocks().empty()) return false;
+  const bool interpreted = node->kind() == c10::aten::wait || node->kind() == c10::aten::warn;
+  if (!node->kind().is_aten() || interpreted || !node->blocks().empty()) return false;
   const torch::jit::Operator* known = node->maybeOperator();
   return known != nullptr && !known->schema().is_vararg() && !known->schema().is_varret() &&
          known->schema().arguments().size() == node->inputs().size() &&
