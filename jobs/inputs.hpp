@@ -22,13 +22,19 @@ struct LoadedNetwork {
   std::string file_sha256;  ///< hex
 };
 
-/// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk).
-[[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator);
+/// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk). `logits`: see
+/// Network::choose_logits; empty: as the archive says.
+[[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
+                                         const std::string& logits = {});
+
+/// --logits
+void add_logits_option(CLI::App& job, std::string& part);
 
 /// Options of jobs that read images.
 struct DataOptions {
   std::string shards;  ///< glob
   std::string preprocess = "imagenet";
+  std::string logits;  ///< --logits: which part of a tuple or dictionary they are
   std::int64_t micro_batch = 16;
 };
 void add_data_options(CLI::App& job, DataOptions& options);

@@ -23,7 +23,8 @@ void refuse_input(const Layer& layer, const at::Tensor& input) {
 
 WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
   if (layer.weight_shape.size() != 4 || layer.transposed) {
-    throw DataError("layer '" + layer.name + "': Gram matrices exist for 2-d convolutions and linear layers");
+    throw DataError("layer '" + layer.name +
+                    "': Gram matrices exist for convolutions that are not transposed, and linear layers");
   }
   WindowShape shape;
   shape.channels = layer.weight_shape[1];
@@ -37,11 +38,6 @@ WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
     if (shape.output(static_cast<int>(axis)) < 1) refuse_input(layer, input);
   }
   return shape;
-}
-
-at::Tensor prepare_input(const Layer& layer, const at::Tensor& input) {
-  at::Tensor plain = input.to(at::kFloat).contiguous();
-  return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
 }
 
 void throw_bad_input(const Layer& layer) {

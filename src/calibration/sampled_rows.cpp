@@ -6,6 +6,7 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "calibration/flat_layer.hpp"
 #include "calibration/shifted_gram.hpp"
 #include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
@@ -53,15 +54,16 @@ bool has_shifted_form(const Layer& layer) {
 
 }  // namespace
 
-SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
+SampledRows::SampledRows(const Layer& given, std::span<const at::Tensor> inputs,
                          const FullGramParameters& parameters, const Communicator& communicator)
-    : layer_(layer), parameters_(parameters), communicator_(communicator) {
+    : layer_(flat_layer(given)), parameters_(parameters), communicator_(communicator) {
+  const Layer& layer = layer_;
   std::int64_t images = 0;
   communicator.guarded("inputs of layer '" + layer.name + "'", [&] {
     with_torch_errors(
         [&] {
           for (const at::Tensor& input : inputs) {
-            inputs_.push_back(prepare_input(layer, input));
+            inputs_.push_back(flat_input(given, input));
             windows_.emplace_back(layer, inputs_.back());
             images += windows_.back().images();
           }
