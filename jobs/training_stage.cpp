@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
@@ -97,10 +98,9 @@ StepReport TrainingStage::take_step(Trainer& trainer, std::span<const TrainingBa
   try {
     return trainer.step(local, batch_, rate, flags, context_.communicator);
   } catch (const DataError& error) {
-    char place[80];
-    std::snprintf(place, sizeof place, " (iteration %lld, learning rate %g)",
-                  static_cast<long long>(done + 1), rate);
-    throw DataError(parameters_.name + ": " + error.what() + place);
+    std::ostringstream place;
+    place << " (iteration " << done + 1 << ", learning rate " << rate << ")";
+    throw DataError(parameters_.name + ": " + error.what() + place.str());
   }
 }
 
