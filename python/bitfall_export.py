@@ -6,11 +6,10 @@
 
 Exit codes as everywhere in bitfall: 64 usage, 65 bad data, 66 missing input, 69 no torch or onnx, 73 cannot write.
 """
-import os
 import sys
 import warnings
 
-from report.failure import CANNOT_WRITE, DATA, MISSING_INPUT, UNAVAILABLE, USAGE, Failure
+from script import DATA, UNAVAILABLE, USAGE, Failure, open_archive, replaced, run
 
 
 def import_modules(*names):
@@ -19,15 +18,6 @@ def import_modules(*names):
     except ImportError as error:
         raise Failure(UNAVAILABLE, f"this format needs Python's {', '.join(names)}, and {sys.executable} can't import them ({error}): run "
                       "`./run.sh python-torch` (and `build/venv/bin/pip install onnx`), or set BITFALL_PYTHON to a Python that has them")
-
-
-def open_archive(path, bitfall):
-    try:
-        return bitfall.open(path)
-    except OSError as error:
-        raise Failure(MISSING_INPUT, f"cannot read '{path}': {error.strerror}")
-    except bitfall.ArchiveError as error:
-        raise Failure(DATA, str(error))
 
 
 def write_onnx(archive, path, shape, torch):
@@ -82,26 +72,16 @@ def main(arguments):
         raise Failure(USAGE, "usage: bitfall_export.py onnx ARCHIVE OUT CxHxW | kill-the-bits ARCHIVE OUT")
     torch, bitfall = import_modules("torch", "bitfall", *(["onnx"] if arguments[0] == "onnx" else []))[:2]
     archive, path = open_archive(arguments[1], bitfall), arguments[2]
-    beside = f"{path}.tmp.{os.getpid()}"
     try:
-        if arguments[0] == "onnx":
-            write_onnx(archive, beside, arguments[3], torch)
-        else:
-            with open(beside, "wb") as file:
-                torch.save(authors_entries(archive, torch), file)
-        os.replace(beside, path)
-    except OSError as error:
-        raise Failure(CANNOT_WRITE, f"{path} can't be written: {error.strerror}")
+        with replaced(path) as beside:
+            if arguments[0] == "onnx":
+                write_onnx(archive, beside, arguments[3], torch)
+            else:
+                with open(beside, "wb") as file:
+                    torch.save(authors_entries(archive, torch), file)
     except bitfall.ArchiveError as error:
         raise Failure(DATA, str(error))
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
+    run(main)

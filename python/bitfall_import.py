@@ -23,16 +23,9 @@ import struct
 import sys
 import warnings
 
-USAGE, DATA, MISSING_INPUT, UNAVAILABLE, CANNOT_WRITE = 64, 65, 66, 69, 73
+from script import CANNOT_WRITE, DATA, MISSING_INPUT, UNAVAILABLE, USAGE, Failure, run
+
 CODES_MATRIX = ".codes_matrix"
-
-
-class Failure(Exception):
-    """Ends the program with an exit code and a sentence."""
-
-    def __init__(self, code, sentence):
-        super().__init__(sentence)
-        self.code = code
 
 
 def import_torch():
@@ -170,8 +163,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
+    run(main)

@@ -8,7 +8,7 @@ Exit codes as everywhere in bitfall: 64 usage, 65 bad data, 66 missing input, 69
 import os
 import sys
 
-from report.failure import CANNOT_WRITE, DATA, MISSING_INPUT, UNAVAILABLE, USAGE, Failure
+from script import UNAVAILABLE, USAGE, Failure, open_archive, replaced, run
 
 
 def import_drawing():
@@ -21,33 +21,10 @@ def import_drawing():
     return bitfall, page
 
 
-def open_archive(path, bitfall):
-    try:
-        archive = bitfall.open(path)
-        archive.verify()
-        return archive
-    except OSError as error:
-        raise Failure(MISSING_INPUT, f"cannot read '{path}': {error.strerror}")
-    except bitfall.ArchiveError as error:
-        raise Failure(DATA, str(error))
-
-
 def names_of(paths):
     """File names; whole paths where two are alike."""
     names = [os.path.basename(path) for path in paths]
     return names if len(set(names)) == len(names) else list(paths)
-
-
-def write(path, text):
-    beside = f"{path}.tmp.{os.getpid()}"
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(beside, path)
-    except OSError as error:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise Failure(CANNOT_WRITE, f"{path} can't be written: {error.strerror}")
 
 
 def main(arguments):
@@ -62,13 +39,11 @@ def main(arguments):
     bitfall, page = import_drawing()
     from report.logs import gather
 
-    archives = [open_archive(path, bitfall) for path in paths]
-    write(output, page.render(list(zip(names_of(paths), archives, gather(paths, logs)))))
+    archives = [open_archive(path, bitfall, verify=True) for path in paths]
+    text = page.render(list(zip(names_of(paths), archives, gather(paths, logs))))
+    with replaced(output) as beside, open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
+    run(main)

@@ -62,13 +62,16 @@ std::vector<std::uint16_t> codes_of(const LayerBytes& stored, std::span<const st
 std::vector<std::uint16_t> codebook_of(std::span<const std::int8_t> integers, const QuantizedLayer& layer) {
   const auto exponents = integers.first(static_cast<std::size_t>(layer.k));
   const auto multiples = integers.subspan(exponents.size());
+  for (const std::int8_t exponent : exponents) {
+    if (exponent < 0 || exponent > most_codebook_exponent)
+      throw DataError("layer '" + layer.name + "' has a codeword with the exponent " +
+                      std::to_string(exponent));
+  }
   std::vector<std::uint16_t> codebook;
   codebook.reserve(multiples.size());
   for (std::size_t i = 0; i < multiples.size(); ++i) {
-    const std::int8_t exponent = exponents[i / static_cast<std::size_t>(layer.d)];
-    require(exponent >= 0 && exponent <= most_codebook_exponent,
-            "layer '" + layer.name + "' has a codeword with the exponent " + std::to_string(exponent));
-    codebook.push_back(codebook_value(multiples[i], layer.codebook_scale, exponent));
+    codebook.push_back(
+        codebook_value(multiples[i], layer.codebook_scale, exponents[i / static_cast<std::size_t>(layer.d)]));
   }
   return codebook;
 }

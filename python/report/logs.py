@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .failure import DATA, MISSING_INPUT, Failure
+from script import DATA, MISSING_INPUT, Failure
 
 
 @dataclass

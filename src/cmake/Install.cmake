@@ -11,6 +11,7 @@ target_link_libraries(bitfall_library INTERFACE bitfall_calibration bitfall_imag
 set_target_properties(bitfall PROPERTIES INSTALL_RPATH ${BITFALL_TORCH_ROOT}/lib)
 install(TARGETS bitfall)
 install(PROGRAMS python/bitfall_export.py python/bitfall_import.py python/bitfall_report.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
+install(FILES python/script.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
 install(DIRECTORY python/bitfall python/report DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python PATTERN __pycache__ EXCLUDE)
 install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_quantization bitfall_model

@@ -46,8 +46,8 @@ float scale_for(float largest) {
 }
 
 /// As many halvings of the step as leave the codeword within integers_used. Most blocks are near zero and so
-/// are the codewords that stand for most of them: with the layer's step alone their relative errors were 25
-/// times as large.
+/// are the codewords that stand for most of them: with the layer's step alone their squared error was six
+/// times as large (docs/method.md).
 int exponent_for(std::span<const float> values, float scale) {
   const float most = largest_magnitude(values);
   int exponent = 0;
