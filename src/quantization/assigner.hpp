@@ -10,6 +10,7 @@
 #include "quantization/estep.hpp"
 #include "quantization/estep_bounds.hpp"
 #include "quantization/estep_filter.hpp"
+#include "quantization/faster_way.hpp"
 #include "quantization/kmeans_blocks.hpp"
 
 namespace bitfall {
@@ -38,6 +39,7 @@ class Assigner {
  private:
   struct Worker {
     FilterScratch filter;
+    FasterWay with_filter;  ///< 1: where the filter needn't keep bounds, is it the faster way
     BoxScratch box;
     std::vector<std::int64_t> open;  ///< points that their bounds leave open
     AlignedVector<float> points;     ///< those, packed into groups
@@ -48,6 +50,8 @@ class Assigner {
   void choose_bounds(const CodewordTable& table);
   void search_all(std::int64_t first, std::int64_t count, Worker& worker, const CodewordTable& table,
                   std::int32_t* codes, float* errors);
+  void search_faster_way(const float* groups, std::int64_t count, Worker& worker, const CodewordTable& table,
+                         std::int32_t* codes, float* errors);
   void search_open(std::int64_t first, Worker& worker, const CodewordTable& table, std::int32_t* codes,
                    float* errors);
 

@@ -11,9 +11,9 @@
 
 #include "bench_time.hpp"
 #include "fma_peak.hpp"
+#include "quantization/assigner.hpp"
 #include "quantization/box_order.hpp"
 #include "quantization/estep_bounds.hpp"
-#include "quantization/estep_filter.hpp"
 #include "random_layer.hpp"
 
 using namespace bitfall;
@@ -119,16 +119,18 @@ int main() {
         2.0);
   });
 
+  // What k-means takes for this size: filter or plain, whichever is faster beside the neighbours of the day.
   const bench::RandomLayer small(65536, 4, 256);
-  FilterTable filter(256, 4);
-  filter.set(small.table);
-  FilterScratch scratch;
+  Assigner assigner(small.points, 256, 1, true);
+  assigner.prepare(small.table);
   good &= confirmed([&] {
     return check_gain(
-        "filter's, " + shape_text(4, 256), small, small.points,
+        "chosen way's, " + shape_text(4, 256), small, small.points,
         [&](std::int32_t* codes, float* errors) {
-          assign_groups_filtered(small.points.tiles.data(), small.points.groups(), small.table, filter,
-                                 scratch, codes, errors, nullptr);
+          constexpr std::int64_t chunk = 16;
+          for (std::int64_t g = 0; g < small.points.groups(); g += chunk)
+            assigner.assign(g, std::min(chunk, small.points.groups() - g), 0, small.table,
+                            codes + g * group_points, errors + g * group_points);
         },
         1.0);
   });

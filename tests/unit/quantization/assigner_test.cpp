@@ -12,6 +12,7 @@
 #include "quantization/box_order.hpp"
 #include "quantization/estep_bounds.hpp"
 #include "quantization/estep_filter.hpp"
+#include "quantization/faster_way.hpp"
 #include "quantization/kmeans_update.hpp"
 #include "reference_kmeans.hpp"
 
@@ -189,4 +190,25 @@ TEST_CASE("bounds keep most points of a codebook that hardly moves, boxes leave 
   std::vector<float> box_errors(16384);
   assign_boxes(boxes, 0, 256, many, box, box_codes.data(), box_errors.data());
   CHECK(box.offered < std::int64_t{16384} * 1024 / 5);
+}
+
+TEST_CASE("the way that is faster lately is taken, whatever a single piece took") {
+  FasterWay ways;
+  double seconds[2] = {3, 2};
+  const auto share_of_second = [&](int pieces) {
+    int second = 0;
+    for (int i = 0; i < pieces; ++i) {
+      const int way = ways.choose();
+      second += way;
+      ways.took(way, seconds[way]);
+    }
+    return double(second) / pieces;
+  };
+  CHECK(share_of_second(640) > 0.95);
+  ways.took(1, 1000);  // the thread did not run
+  CHECK(share_of_second(64) > 0.9);
+  seconds[1] = 4;
+  CHECK(share_of_second(640) < 0.1);
+  seconds[1] = 2;
+  CHECK(share_of_second(640) > 0.8);
 }
