@@ -99,7 +99,7 @@ do_test() {
   do_build ON
   once "python-${draw_wheels[0]}" install_python
   once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
-  BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j2
+  BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j3
 }
 
 # The tests that need a GPU, from what is on the machine: nothing is installed, no registry is asked.

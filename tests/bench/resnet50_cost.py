@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What compressing ResNet-50 costs beside one plain forward pass of the same images: docs/performance.md.
 
-usage: resnet50_cost.py SHARED [--images 256] [--repeats 3] [--regime small] [--work FOLDER]
+usage: resnet50_cost.py SHARED [--images 256] [--repeats 3] [--regime small] [--recipe paper] [--work FOLDER]
 Alternates, in one run: a plain LibTorch forward (Python's torch, batches of 32, all cores) and `bitfall compress` with
 1 rank x 2 threads and 2 ranks x 1 thread. Prints medians, (compress - k-means) / forward, and measured against predicted memory.
 """
@@ -49,6 +49,7 @@ def main():
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--regime", default="small")
+    parser.add_argument("--recipe", default="paper")
     parser.add_argument("--work", type=pathlib.Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
