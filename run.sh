@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
-#   ./run.sh build | demo | install PREFIX | test | test-gpu | lint | python-torch | help
+#   ./run.sh build | demo | install PREFIX | test | test-gpu | lint | fuzz [SECONDS] | sanitize | python-torch | help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 build=build/release
@@ -11,6 +11,8 @@ apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 py
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
 # Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device, micro-benches.
 test_packages=(slurm-wlm munge libboost-context-dev libbenchmark-dev)
+# Of ./run.sh fuzz and sanitize.
+sanitizer_packages=(clang libclang-rt-dev libomp-dev valgrind)
 torch_wheel=torch==2.11.0
 # What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
 runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
@@ -115,10 +117,34 @@ do_test_gpu() {
   ctest --test-dir "$build" -L gpu --output-on-failure -V
 }
 
+# configure_preset PRESET: for the sanitizers' own builds, by clang.
+configure_preset() {
+  install_packages "${apt_packages[@]}" "${sanitizer_packages[@]}"
+  setup
+  cmake --preset "$1" -DBITFALL_TORCH_ROOT="$torch_root" >"build/$1.log" 2>&1 || { cat "build/$1.log" >&2; die "configuring failed"; }
+}
+
+# libFuzzer with the address and undefined-behaviour sanitizers: some seconds for each target.
+do_fuzz() {
+  configure_preset fuzz
+  cmake --build build/fuzz --target fuzzers
+  tests/fuzz/run.sh build/fuzz "$1"
+}
+
+# The tests under sanitizers, and a compress under valgrind.
+do_sanitize() {
+  configure_preset fuzz
+  tests/sanitize/run.sh address build/fuzz
+  configure_preset tsan
+  tests/sanitize/run.sh thread build/tsan
+  do_build ON
+  tests/sanitize/run.sh valgrind "$build"
+}
+
 do_lint() {
   install_packages clang-format clang-tidy shellcheck
   git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
-  shellcheck -x run.sh .ci/run slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
+  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   setup
   # A configuration of its own: clang can't read GCC's precompiled headers, and many sources in one unit parse LibTorch once.
   cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBITFALL_UNITE=ON \
@@ -143,6 +169,8 @@ case "${1:-help}" in
   build) do_build "${2:-OFF}" ;;
   test) do_test ;;
   test-gpu) do_test_gpu ;;
+  fuzz) do_fuzz "${2:-60}" ;;
+  sanitize) do_sanitize ;;
   lint) do_lint ;;
   tidy) do_tidy "$2" ;;
   demo) do_build; once "python-${draw_wheels[0]}" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;

@@ -29,16 +29,17 @@ class CollectJob {
 
   void run() {
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
-    const ShardSet shards = open_shards(options_.data.shards, context_);
+    const ShardSet shards = open_shards(options_.data, context_);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards.samples().size()),
                                         options_.calibration_images, context_.options.seed);
     const auto local =
         local_micro_batches(cut_micro_batches(samples, options_.data.micro_batch), context_.communicator);
+    image_names_ = image_names(shards, local);
     const MemoryPlan memory =
         plan_memory(loaded_.network, preprocessing_, static_cast<std::int64_t>(samples.size()),
                     options_.data.micro_batch, context_.threads, context_.communicator);
     context_.reporter.info(std::to_string(samples.size()) + " images, " + describe(memory));
-    auto images = load_inputs(shards, preprocessing_, local, context_.threads, context_.communicator);
+    auto images = load_inputs(shards, preprocessing_, local, context_.threads, context_);
     const double begin = context_.reporter.seconds();
     walk(loaded_.network, std::move(images), WalkParameters{.threads = context_.threads},
          context_.communicator, [&](const WalkStep& step) { collect(step); });
@@ -67,9 +68,10 @@ class CollectJob {
     const Layer& layer = loaded_.network.layers().at(*index);
     if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;
     const std::int64_t width = gram_width(layer);
-    const Gram gram =
-        accumulate_gram(layer, step.inputs, {.d = width, .per_position = true, .threads = context_.threads},
-                        context_.communicator);
+    const Gram gram = accumulate_gram(
+        layer, step.inputs,
+        {.d = width, .per_position = true, .threads = context_.threads, .image_names = image_names_},
+        context_.communicator);
     KeptTensor tensor = as_array(layer.name, std::span<const double>(gram.per_position));
     tensor.shape = {layer.columns() / width, width, width};
     collected_.grams.push_back(std::move(tensor));
@@ -82,6 +84,7 @@ class CollectJob {
   LoadedNetwork loaded_;
   Preprocessing preprocessing_;
   Collected collected_;
+  std::vector<std::string> image_names_;  ///< this rank's
 };
 
 }  // namespace

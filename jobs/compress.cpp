@@ -48,7 +48,7 @@ class CompressJob {
     if (options_.target.is_set()) target_bytes_ = options_.target.bytes(plan_.sizes);  // before any work
     options_.require_compatible();
     if (context_.options.dry_run) {
-      if (options_.target.is_set()) search(open_shards(options_.data.shards, context_));
+      if (options_.target.is_set()) search(open_shards(options_.data, context_));
       return print_plan();
     }
     if (options_.output.empty()) throw UsageError("-o/--output is required: where the archive goes");
@@ -57,7 +57,7 @@ class CompressJob {
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
-    const ShardSet shards = open_shards(options_.data.shards, context_);
+    const ShardSet shards = open_shards(options_.data, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
     if (options_.target.is_set()) search(shards);
@@ -161,7 +161,7 @@ class CompressJob {
   std::vector<at::Tensor> inputs(const ShardSet& shards) {
     const StageTimer timer(seconds_["images"]);
     return load_inputs(shards, preprocessing_, local_micro_batches(micro_batches_, context_.communicator),
-                       context_.threads, context_.communicator);
+                       context_.threads, context_);
   }
 
   /// Everything that decides what comes out.
@@ -202,7 +202,8 @@ class CompressJob {
   /// Finetunes a layer that was just quantized and notes it in a checkpoint.
   void finish_layer(const FinetuneSetting& setting, const Checkpoint* resumed, QuantizedLayer& layer,
                     std::size_t index, bool adopted) {
-    const bool in_training = adopted && resumed->progress.value("training", "") == layer.name;
+    const bool in_training =
+        adopted && resumed->progress.contains("training") && resumed->progress.at("training") == layer.name;
     const auto save = [&](Checkpoint& checkpoint) {
       checkpoint.stage = "layers";
       checkpoint.layers = finished_;
@@ -235,6 +236,8 @@ class CompressJob {
     parameters.bn_along_the_walk = options_.bn == "walk";
     parameters.cluster.backend = &device_->backend();
     const WalkParameters walking{.threads = context_.threads, .teacher = teacher_of_the_walk(setting)};
+    parameters.moments.image_names =
+        image_names(shards, local_micro_batches(micro_batches_, context_.communicator));
     auto images = inputs(shards);
     if (options_.output_weights) {
       const StageTimer timer(seconds_["output_weights"]);
@@ -274,7 +277,7 @@ class CompressJob {
     archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
     archive.layers = std::move(layers);
     archive.plan_json = plan;
-    archive.model = network.save_without_weights();
+    if (!options_.no_embedded_model) archive.model = network.save_without_weights();
     archive.provenance_json = provenance;
     return archive;
   }

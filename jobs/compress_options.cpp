@@ -58,6 +58,8 @@ void add_options(CLI::App& job, CompressOptions& options) {
                  "with --bn-reestimate: along the walk, or in a second one at the end")
       ->check(CLI::IsMember({"walk", "end"}))
       ->capture_default_str();
+  job.add_flag("--no-embedded-model", options.no_embedded_model,
+               "leave the network's TorchScript out of the archive (docs/security.md)");
   job.add_option("--kept", options.kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();

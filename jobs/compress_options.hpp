@@ -20,6 +20,7 @@ struct CompressOptions {
   std::int64_t calibration_images = 1024;
   std::string kept = "exact";
   SizeTarget target;
+  bool no_embedded_model = false;
   PlanOptions plan;
   PermuteOptions permute;
   CompressionParameters compression;

@@ -1,7 +1,10 @@
 // bitfall evaluate: top-1, top-5, loss of a network or an archive, and its distance from a teacher.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -20,7 +23,7 @@ namespace bitfall {
 namespace {
 
 struct EvaluateOptions {
-  std::string model, teacher, logits;
+  std::string model, teacher, logits, own_model;
   DataOptions data;
   std::int64_t images = 0;
   bool layer_errors = false;
@@ -31,10 +34,10 @@ class EvaluateJob {
   EvaluateJob(const EvaluateOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator)),
+        loaded_(load_network(options.model, context.communicator, options.own_model)),
         student_(std::move(loaded_.network)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
-        shards_(open_shards(options.data.shards, context)) {
+        shards_(open_shards(options.data, context)) {
     if (!options.teacher.empty())
       teacher_.emplace(load_network(options.teacher, context.communicator).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");
@@ -48,6 +51,7 @@ class EvaluateJob {
   void run() {
     const double begin = context_.reporter.seconds();
     context_.communicator.guarded("evaluating " + options_.model, [&] { evaluate(); });
+    agree_on_bad_images(shards_, context_);
     total_.reduce(context_.communicator);
     const double seconds = context_.reporter.seconds() - begin;
     if (!options_.logits.empty()) write_logits();
@@ -77,14 +81,31 @@ class EvaluateJob {
     }
   }
 
+  /// Images that stand in for ones that can't be decoded don't count.
+  static void leave_out(const std::vector<std::int64_t>& replaced, std::vector<std::int64_t>& labels,
+                        at::Tensor& logits, at::Tensor& reference) {
+    std::vector<std::int64_t> rows, kept;
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(labels.size()); ++i) {
+      if (std::find(replaced.begin(), replaced.end(), i) != replaced.end()) continue;
+      rows.push_back(i);
+      kept.push_back(labels[static_cast<std::size_t>(i)]);
+    }
+    const at::Tensor chosen = at::tensor(at::ArrayRef<std::int64_t>(rows));
+    logits = logits.index_select(0, chosen);
+    if (reference.defined()) reference = reference.index_select(0, chosen);
+    labels = kept;
+  }
+
   at::Tensor evaluate_batch(Batch&& batch, Evaluation& part) {
     const at::NoGradGuard no_grad;
-    const std::vector<std::int64_t> labels = batch.labels;
+    std::vector<std::int64_t> labels = batch.labels;
+    const std::vector<std::int64_t> replaced = batch.replaced;
     const std::string first = shards_.samples().at(static_cast<std::size_t>(batch.indices.front())).key;
     const at::Tensor input = to_tensor(std::move(batch));
     // In-place operators may change a network's input, so the teacher gets its own.
-    const at::Tensor reference = teacher_ ? teacher_->forward(input.clone()) : at::Tensor();
-    const at::Tensor logits = student_.forward(input);
+    at::Tensor reference = teacher_ ? teacher_->forward(input.clone()) : at::Tensor();
+    at::Tensor logits = student_.forward(input);
+    if (!replaced.empty()) leave_out(replaced, labels, logits, reference);
     try {
       part.add(logits, labels, reference);
     } catch (const DataError& error) {
@@ -115,7 +136,7 @@ class EvaluateJob {
       if (const auto found = repeat_permutation(*loaded_.archive, *teacher_, context_))
         permute_channels(*teacher_, found->graph, found->orders);
     }
-    auto images = load_inputs(shards_, preprocessing_, batches_, context_.threads, context_.communicator);
+    auto images = load_inputs(shards_, preprocessing_, batches_, context_.threads, context_);
     return measure_layer_errors(student_, *teacher_, std::move(images), context_.threads,
                                 context_.communicator);
   }
@@ -175,6 +196,7 @@ JobEntry register_evaluate(CLI::App& app, CommonOptions& common) {
       app.add_subcommand("evaluate", "top-1, top-5 and loss of a TorchScript network or an archive");
   job->add_option("model", options->model, "TorchScript file or archive")->required();
   add_data_options(*job, options->data);
+  add_model_option(*job, options->own_model);
   job->add_option("--teacher", options->teacher, "network to compare with: agreement and KL divergence");
   job->add_option("--images", options->images, "evaluate this many images, chosen by --seed; 0: all")
       ->check(CLI::NonNegativeNumber)

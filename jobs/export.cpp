@@ -14,7 +14,7 @@ namespace bitfall {
 namespace {
 
 struct ExportOptions {
-  std::string archive, output, format = "torchscript", input = "3x224x224";
+  std::string archive, output, model, format = "torchscript", input = "3x224x224";
 };
 
 void write_export(const ExportOptions& options, const Network& network) {
@@ -40,7 +40,7 @@ void export_by_python(const ExportOptions& options) {
 
 void run_export(const ExportOptions& options, JobContext& context) {
   const ClaimedOutput claim = claim_output(options.output, context.communicator);
-  const LoadedNetwork loaded = load_network(options.archive, context.communicator);
+  const LoadedNetwork loaded = load_network(options.archive, context.communicator, options.model);
   if (!loaded.archive) throw DataError(options.archive + " is not a bitfall archive");
   context.communicator.guarded("writing " + options.output, [&] {
     if (!context.communicator.is_root()) return;
@@ -66,6 +66,7 @@ JobEntry register_export(CLI::App& app, CommonOptions& common) {
       ->capture_default_str();
   job->add_option("--input", options->input, "of onnx: the shape of an image, channels x height x width")
       ->capture_default_str();
+  add_model_option(*job, options->model);
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { run_export(*options, context); }};
 }

@@ -21,7 +21,8 @@ namespace bitfall {
 namespace {
 
 struct FinetuneJobOptions {
-  std::string archive, teacher, output;
+  std::string archive, teacher, output, model;
+  bool no_embedded_model = false;
   DataOptions data;
   FinetuneOptions finetune;
   CheckpointOptions checkpoints;
@@ -37,7 +38,7 @@ class FinetuneJob {
   FinetuneJob(const FinetuneJobOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        student_(load_network(options.archive, context.communicator)),
+        student_(load_network(options.archive, context.communicator, options.model)),
         teacher_(load_network(options.teacher, context.communicator)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {
     if (!student_.archive) {
@@ -56,7 +57,7 @@ class FinetuneJob {
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
-    const ShardSet shards = open_shards(options_.data.shards, context_);
+    const ShardSet shards = open_shards(options_.data, context_);
     RunFile run_file(options_.checkpoints.run_file, fingerprint(shards), context_);
     const std::optional<Checkpoint> resumed = run_file.load(options_.checkpoints.resume);
     std::optional<StopRequest> stop;
@@ -125,6 +126,10 @@ class FinetuneJob {
       const StageTimer timer(seconds_["write"]);
       archive.kept = collect_kept(student_.network, layers_, kept_precision_from_string(options_.kept));
       archive.layers = layers_;
+      if (options_.no_embedded_model)
+        archive.model.clear();
+      else if (!options_.model.empty())
+        archive.model = student_.network.save_without_weights();
       archive.provenance_json = provenance;
       bytes = write_archive(archive, options_.output);
     });
@@ -155,6 +160,9 @@ JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
   add_data_options(*job, options->data);
   job->add_option("--teacher", options->teacher, "TorchScript of the uncompressed network")->required();
   job->add_option("-o,--output", options->output, "the archive to write")->required();
+  add_model_option(*job, options->model);
+  job->add_flag("--no-embedded-model", options->no_embedded_model,
+                "leave the network's TorchScript out of the archive (docs/security.md)");
   add_finetune_options(*job, options->finetune);
   job->add_flag("--bn-reestimate", options->bn_reestimate, "recompute batch-norm statistics at the end");
   job->add_option("--calibration-images", options->calibration_images, "images for --bn-reestimate; 0: all")

@@ -94,7 +94,7 @@ void finetune_globally(const FinetuneSetting& setting, std::vector<QuantizedLaye
   std::int64_t first = 0;
   if (resumed != nullptr) {
     restore_trainer(trainer, *resumed);
-    first = resumed->progress.at("iteration").get<std::int64_t>();
+    first = number_in(*resumed, "iteration");
   }
   std::int64_t done = first;
   const StageHooks hooks{
@@ -140,7 +140,7 @@ void finetune_layer(const FinetuneSetting& setting, QuantizedLayer& layer, std::
   std::int64_t first = 0;
   if (resumed != nullptr) {
     restore_trainer(trainer, *resumed);
-    first = resumed->progress.at("iteration").get<std::int64_t>();
+    first = number_in(*resumed, "iteration");
   }
   const StageHooks hooks{.after_step = {}, .save = [&](std::int64_t iteration) {
                            Checkpoint checkpoint;

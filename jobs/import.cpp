@@ -16,6 +16,7 @@ namespace {
 
 struct ImportOptions {
   std::string file, model, output, kept = "exact";
+  bool no_embedded_model = false;
   std::optional<CodebookType> codebook;
 };
 
@@ -34,7 +35,7 @@ void run_import(const ImportOptions& options, JobContext& context) {
     const KeptPrecision precision = kept_precision_from_string(options.kept);
     if (precision != KeptPrecision::exact)
       archive.kept = collect_kept(loaded.network, archive.layers, precision);
-    archive.model = loaded.network.save_without_weights();
+    if (!options.no_embedded_model) archive.model = loaded.network.save_without_weights();
     archive.provenance_json = provenance;
     bytes = write_archive(archive, options.output);
   });
@@ -60,6 +61,8 @@ JobEntry register_import(CLI::App& app, CommonOptions& common) {
                   "how unquantized tensors are stored: exact (fp16 where nothing is lost), fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
+  job->add_flag("--no-embedded-model", options->no_embedded_model,
+                "leave the network's TorchScript out of the archive (docs/security.md)");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { run_import(*options, context); }};
 }

@@ -15,18 +15,30 @@
 
 namespace bitfall {
 
-LoadedNetwork load_network(const std::string& path, const Communicator& communicator) {
+namespace {
+
+std::string read_on_root(const std::string& path, const Communicator& communicator) {
   std::string bytes;
   communicator.guarded("reading " + path, [&] {
     if (communicator.is_root()) bytes = read_file(path);
   });
   communicator.broadcast(bytes);
+  return bytes;
+}
+
+}  // namespace
+
+LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
+                           const std::string& model) {
+  const std::string bytes = read_on_root(path, communicator);
+  const std::string own_model = model.empty() ? "" : read_on_root(model, communicator);
   std::optional<LoadedNetwork> loaded;
   communicator.guarded("loading " + path, [&] {
     const auto size = static_cast<std::int64_t>(bytes.size());
     const std::string digest = to_hex(sha256(bytes));
     if (looks_like_hdf5(bytes)) {
       Archive archive = parse_archive(bytes, path);
+      if (!model.empty()) archive.model = own_model;
       Network network = restore_network(archive, path);
       loaded = LoadedNetwork{std::move(network), std::move(archive), size, digest};
     } else {
@@ -36,11 +48,20 @@ LoadedNetwork load_network(const std::string& path, const Communicator& communic
   return std::move(*loaded);
 }
 
+void add_model_option(CLI::App& job, std::string& model) {
+  job.add_option("--model", model,
+                 "TorchScript of an archive's network, to run in place of the one that the archive carries");
+}
+
 void add_data_options(CLI::App& job, DataOptions& options) {
   job.add_option("-d,--data", options.shards, "glob of WebDataset shards, quoted: 'train-*.tar'")->required();
   job.add_option("--preprocess", options.preprocess, "imagenet, cifar or a TOML file")->capture_default_str();
   job.add_option("--micro-batch", options.micro_batch, "images that go through the network together")
       ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  job.add_option("--max-bad-images", options.max_bad_images,
+                 "pass over up to so many images that can't be decoded; each is replaced by the next one")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }
 
@@ -85,22 +106,54 @@ at::Tensor to_tensor(Batch&& batch) {
       [pixels](void*) mutable { pixels.reset(); }, at::TensorOptions().dtype(at::kFloat));
 }
 
-ShardSet open_shards(const std::string& pattern, const JobContext& context) {
+ShardSet open_shards(const DataOptions& options, const JobContext& context) {
   std::optional<ShardSet> shards;
-  context.communicator.guarded("opening the shards " + pattern, [&] { shards = ShardSet::open(pattern); });
+  context.communicator.guarded("opening the shards " + options.shards,
+                               [&] { shards = ShardSet::open(options.shards); });
   if (!shards->warning().empty()) context.reporter.warning(shards->warning());
+  shards->allow_bad_images(options.max_bad_images);
   return std::move(*shards);
+}
+
+std::int64_t agree_on_bad_images(const ShardSet& shards, const JobContext& context) {
+  const std::int64_t most = shards.bad_images().most();
+  if (most == 0) return 0;
+  const std::vector<std::int64_t> mine = shards.bad_images().samples();
+  std::vector<std::int64_t> all = context.communicator.all_gather(std::span<const std::int64_t>(mine));
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  const auto count = static_cast<std::int64_t>(all.size());
+  if (count == 0) return 0;
+  constexpr std::size_t shown = 5;
+  std::string text = std::to_string(count) + (count == 1 ? " image" : " images") + " can't be decoded: ";
+  for (std::size_t i = 0; i < std::min(shown, all.size()); ++i)
+    text += (i == 0 ? "" : ", ") + shards.name_of(all[i]);
+  if (all.size() > shown) text += ", ...";
+  // Every rank has the same list, so all throw or none.
+  if (count > most) throw DataError(text + "; more than --max-bad-images " + std::to_string(most));
+  context.reporter.warning(text + "; passed over (--max-bad-images " + std::to_string(most) + ")");
+  return count;
+}
+
+std::vector<std::string> image_names(const ShardSet& shards,
+                                     const std::vector<std::vector<std::int64_t>>& local) {
+  std::vector<std::string> names;
+  for (const auto& batch : local) {
+    for (const std::int64_t index : batch) names.push_back(shards.name_of(index));
+  }
+  return names;
 }
 
 std::vector<at::Tensor> load_inputs(const ShardSet& shards, const Preprocessing& preprocessing,
                                     const std::vector<std::vector<std::int64_t>>& local, int threads,
-                                    const Communicator& communicator) {
+                                    const JobContext& context) {
   std::vector<at::Tensor> inputs;
-  communicator.guarded("decoding the images", [&] {
+  context.communicator.guarded("decoding the images", [&] {
     BatchLoader loader(shards, preprocessing, local, threads);
     Batch batch;
     while (loader.next(batch)) inputs.push_back(to_tensor(std::move(batch)));
   });
+  agree_on_bad_images(shards, context);
   return inputs;
 }
 

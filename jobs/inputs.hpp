@@ -22,14 +22,19 @@ struct LoadedNetwork {
   std::string file_sha256;  ///< hex
 };
 
-/// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk).
-[[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator);
+/// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk). `model`: the
+/// TorchScript file of an archive's network, in place of the one that the archive carries; "" for that one.
+[[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
+                                         const std::string& model = "");
+/// Adds --model, for `load_network`.
+void add_model_option(CLI::App& job, std::string& model);
 
 /// Options of jobs that read images.
 struct DataOptions {
   std::string shards;  ///< glob
   std::string preprocess = "imagenet";
   std::int64_t micro_batch = 16;
+  std::int64_t max_bad_images = 0;
 };
 void add_data_options(CLI::App& job, DataOptions& options);
 
@@ -50,11 +55,19 @@ void add_data_options(CLI::App& job, DataOptions& options);
 
 /// Opens the shards on every rank; errors are agreed on (collective). An index file that can't be used is a
 /// warning.
-[[nodiscard]] ShardSet open_shards(const std::string& pattern, const JobContext& context);
+[[nodiscard]] ShardSet open_shards(const DataOptions& options, const JobContext& context);
+
+/// Adds up what the ranks' loaders have passed over so far (collective): a warning that names the images;
+/// DataError when all ranks together have more than --max-bad-images. Returns how many there are.
+std::int64_t agree_on_bad_images(const ShardSet& shards, const JobContext& context);
+
+/// "SHARD: KEY.jpg" of every image of these micro-batches.
+[[nodiscard]] std::vector<std::string> image_names(const ShardSet& shards,
+                                                   const std::vector<std::vector<std::int64_t>>& local);
 
 /// Decodes this rank's micro-batches (collective: an error on one rank ends all).
 [[nodiscard]] std::vector<at::Tensor> load_inputs(const ShardSet& shards, const Preprocessing& preprocessing,
                                                   const std::vector<std::vector<std::int64_t>>& local,
-                                                  int threads, const Communicator& communicator);
+                                                  int threads, const JobContext& context);
 
 }  // namespace bitfall

@@ -44,7 +44,8 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
   const FullGramParameters parameters{.rows = given.gram_rows < 0 ? 16 * layer.columns() : given.gram_rows,
                                       .seed = context.options.seed,
                                       .stream = random_stream::gram_rows + layer_index,
-                                      .threads = context.threads};
+                                      .threads = context.threads,
+                                      .image_names = given.image_names};
   LayerMoments moments;
   FullGram gram = accumulate_full_gram(layer, step.inputs, parameters, context.communicator);
   if (given.match_teacher) {
@@ -70,9 +71,12 @@ LayerMoments measure_moments(const Network& network, std::size_t layer_index, Me
   if (metric == Metric::full) {
     moments = measure_fully(network, layer_index, d, weight, step, parameters, context);
   } else if (metric != Metric::euclidean) {
-    Gram gram = accumulate_gram(
-        layer, step.inputs, {.d = d, .per_position = metric == Metric::blockwise, .threads = context.threads},
-        context.communicator);
+    Gram gram = accumulate_gram(layer, step.inputs,
+                                {.d = d,
+                                 .per_position = metric == Metric::blockwise,
+                                 .threads = context.threads,
+                                 .image_names = parameters.image_names},
+                                context.communicator);
     moments.pooled = std::move(gram.pooled);
     moments.per_position = std::move(gram.per_position);
   }

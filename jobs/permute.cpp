@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <span>
+#include <string>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "io/files/bounded_json.hpp"
 #include "io/files/sha256.hpp"
 #include "src/quantization/permutation.hpp"
 
@@ -20,6 +23,7 @@ namespace {
 
 /// Beyond this many columns the second moments would take more than 256 MiB; such a layer follows along.
 constexpr std::int64_t most_columns = 8192;
+constexpr std::int64_t most_proposals = std::int64_t{1} << 30;
 
 std::vector<ChannelColumns> columns_of(const ChannelGraph& graph, const Layer& layer) {
   std::vector<ChannelColumns> columns;
@@ -93,7 +97,7 @@ void add_permute_options(CLI::App& job, PermuteOptions& options) {
       "put channels into an order under which blocks are easier to quantize, wherever layers can follow");
   job.add_option("--permute-proposals", options.proposals,
                  "of --permute: swaps that are tried, for each channel")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
+      ->check(CLI::Range(std::int64_t{0}, most_proposals))
       ->capture_default_str();
 }
 
@@ -186,15 +190,22 @@ bool permute_network(Network& network, const NetworkPermutation& permutation,
 
 std::optional<NetworkPermutation> repeat_permutation(const Archive& archive, const Network& teacher,
                                                      JobContext& context) {
-  const nlohmann::json plan = nlohmann::json::parse(archive.plan_json, nullptr, false);
+  const nlohmann::json plan = parse_bounded_json(archive.plan_json);
   if (!plan.is_object() || !plan.contains("permutation")) return std::nullopt;
+  const nlohmann::json& kept = plan.at("permutation");
+  const auto number = [&](const char* key, std::uint64_t most) {
+    if (!kept.is_object() || !kept.contains(key) || !kept.at(key).is_number_unsigned() ||
+        kept.at(key).get<std::uint64_t>() > most)
+      throw DataError(std::string("the archive's permutation has no sound '") + key + "'");
+    return kept.at(key).get<std::uint64_t>();
+  };
   std::vector<PermutableLayer> layers;
   for (const QuantizedLayer& layer : archive.layers)
     layers.push_back({layer.name, layer.weight_name, layer.d, layer.k});
-  const nlohmann::json& kept = plan.at("permutation");
-  const PermuteOptions options{.permute = true, .proposals = kept.at("proposals").get<std::int64_t>()};
-  NetworkPermutation found =
-      find_network_permutation(teacher, layers, options, kept.at("seed").get<std::uint64_t>(), context);
+  const PermuteOptions options{.permute = true,
+                               .proposals = static_cast<std::int64_t>(number("proposals", most_proposals))};
+  NetworkPermutation found = find_network_permutation(
+      teacher, layers, options, number("seed", std::numeric_limits<std::uint64_t>::max()), context);
   if (found.description != kept) {
     throw DataError(
         "the order of the archive's channels can't be found again from the teacher: give the network that "

@@ -27,6 +27,7 @@ struct QuantizeOptions {
   ClusterParameters cluster;
   std::string kept = "exact";
   SizeTarget target;
+  bool no_embedded_model = false;
 };
 
 class QuantizeJob {
@@ -151,7 +152,7 @@ class QuantizeJob {
     archive.kept = collect_kept(network, layers, kept_precision_from_string(options_.kept));
     archive.layers = std::move(layers);
     archive.plan_json = to_json(plan);
-    archive.model = network.save_without_weights();
+    if (!options_.no_embedded_model) archive.model = network.save_without_weights();
     archive.provenance_json = provenance;
     return archive;
   }
@@ -206,6 +207,8 @@ JobEntry register_quantize(CLI::App& app, CommonOptions& common) {
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
+  job->add_flag("--no-embedded-model", options->no_embedded_model,
+                "leave the network's TorchScript out of the archive (docs/security.md)");
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes) and stop");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { QuantizeJob(*options, context).run(); }};

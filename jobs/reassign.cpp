@@ -92,7 +92,7 @@ void reassign_all(Network& student, const Network& teacher, const ShardSet& shar
   const auto local =
       local_micro_batches(cut_micro_batches(samples, parameters.micro_batch), context.communicator);
   Visitor visitor(student, teacher, parameters, layers, space, context);
-  walk(student, load_inputs(shards, preprocessing, local, context.threads, context.communicator),
+  walk(student, load_inputs(shards, preprocessing, local, context.threads, context),
        WalkParameters{.threads = context.threads, .teacher = &teacher}, context.communicator,
        [&](const WalkStep& step) { visitor.before_step(step); });
   const Totals& totals = visitor.totals();

@@ -25,7 +25,7 @@ void reestimate_all_batch_norms(Network& network, const Network* teacher, const 
   const auto samples =
       choose_samples(static_cast<std::int64_t>(shards.samples().size()), images, context.options.seed);
   const auto local = local_micro_batches(cut_micro_batches(samples, micro_batch), context.communicator);
-  walk(network, load_inputs(shards, preprocessing, local, context.threads, context.communicator),
+  walk(network, load_inputs(shards, preprocessing, local, context.threads, context),
        WalkParameters{.threads = context.threads, .teacher = teacher}, context.communicator,
        [&](const WalkStep& step) {
          if (const BatchNormStep* batch_norm = network.batch_norm_of_step(step.step))

@@ -88,6 +88,7 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
       }
       if (flags[0] > 0) return false;
     }
+    agree_on_bad_images(shards_, context_);
   }
   return true;
 }

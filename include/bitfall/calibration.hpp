@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bitfall/communicator.hpp"
@@ -22,11 +23,14 @@ struct GramParameters {
   std::int64_t d = 0;
   bool per_position = false;
   int threads = 1;
+  /// Names of the local images, in the order of the inputs: an image whose input is NaN or infinite is named
+  /// in the error. Empty: by its number.
+  std::span<const std::string> image_names = {};
 };
 
 /// Gram matrices of `layer` over the local micro-batches' inputs ([N, C, H, W], or [..., C] for linear),
 /// summed exactly over threads and ranks (collective). Works through small tiles: no whole im2col is ever in
-/// memory. Throws DataError naming the layer when an input is NaN or infinite.
+/// memory. Throws DataError naming the layer and the image when an input is NaN or infinite.
 [[nodiscard]] Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs,
                                    const GramParameters& parameters, const Communicator& communicator);
 
@@ -44,6 +48,7 @@ struct FullGramParameters {
   std::int64_t rows = 0;
   std::uint64_t seed = 0, stream = 0;
   int threads = 1;
+  std::span<const std::string> image_names = {};  ///< as GramParameters
 };
 
 /// Work: rows * D^2 / 2 multiply-adds; memory: 8 bytes * D^2. Exact sums over threads and ranks, errors as

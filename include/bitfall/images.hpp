@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,6 +66,23 @@ void preprocess(const Image& image, const Preprocessing& preprocessing, std::spa
 void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
                 std::int64_t index, std::span<float> out);
 
+/// Images that can't be decoded, of one rank: noted and passed over, up to a number. Thread-safe.
+class BadImages {
+ public:
+  explicit BadImages(std::int64_t most) : most_(most) {}
+  /// How many different ones a set may have; 0: the first one is an error.
+  [[nodiscard]] std::int64_t most() const { return most_; }
+  /// Throws DataError with `reason` when this one is one too many.
+  void note(std::int64_t sample, const std::string& reason);
+  /// The samples noted so far, ascending.
+  [[nodiscard]] std::vector<std::int64_t> samples() const;
+
+ private:
+  std::int64_t most_;
+  mutable std::mutex mutex_;
+  std::map<std::int64_t, std::string> noted_;
+};
+
 /// One sample of a shard.
 struct Sample {
   std::int32_t shard = 0;  ///< index into ShardSet::paths
@@ -90,6 +109,13 @@ class ShardSet {
   [[nodiscard]] std::vector<std::uint8_t> read(std::int64_t index) const;
   /// SHA-256-like fingerprint of keys, labels and sizes, for provenance (hex).
   [[nodiscard]] std::string fingerprint() const;
+  /// "SHARD: KEY.jpg", as errors name sample i.
+  [[nodiscard]] std::string name_of(std::int64_t index) const;
+
+  /// Lets loaders of this set pass over up to `most` different images that can't be decoded. Before the first
+  /// loader; 0 at first.
+  void allow_bad_images(std::int64_t most);
+  [[nodiscard]] BadImages& bad_images() const { return *bad_; }
 
   ShardSet(ShardSet&&) noexcept;
   ShardSet& operator=(ShardSet&&) noexcept;
@@ -103,6 +129,7 @@ class ShardSet {
   std::int64_t indexed_ = 0;
   struct Files;
   std::unique_ptr<Files> files_;
+  std::unique_ptr<BadImages> bad_;
 };
 
 /// A decoded and preprocessed range of samples.
@@ -111,9 +138,12 @@ struct Batch {
   std::vector<float> pixels;          ///< [N, channels, crop, crop]
   std::vector<std::int64_t> labels;
   std::int64_t count = 0, channels = 0, height = 0, width = 0;
+  std::vector<std::int64_t> replaced;  ///< positions whose sample could not be decoded: they show another one
 };
 
-/// Decodes batches ahead on its own threads and hands them out in the order given.
+/// Decodes batches ahead on its own threads and hands them out in the order given. An image that can't be
+/// decoded is an error, or where ShardSet::allow_bad_images allows it replaced by the next one of the set
+/// that can be: what a batch has depends on the set alone, not on ranks or threads.
 class BatchLoader {
  public:
   /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads` >= 1

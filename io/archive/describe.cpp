@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "bounded_json.hpp"
 #include "content_hash.hpp"
 #include "sha256.hpp"
 
@@ -73,13 +74,13 @@ Json kept_json(const KeptTensor& tensor) {
 
 /// The plan's "sizes", or null: an archive may come from elsewhere (import) with another plan or none.
 Json plan_sizes(const Archive& archive) {
-  const Json plan = Json::parse(archive.plan_json, nullptr, false);
+  const Json plan = parse_bounded_json<Json>(archive.plan_json);
   return plan.is_object() && plan.contains("sizes") ? plan["sizes"] : Json(nullptr);
 }
 
 /// JSON as such, anything else as a string.
 Json json_or_text(const std::string& text) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = parse_bounded_json<Json>(text);
   return json.is_discarded() ? Json(text) : json;
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "bounded_json.hpp"
 #include "check.hpp"
 #include "file.hpp"
 
@@ -97,7 +98,10 @@ SafetensorsFile parse(const std::string& file) {
   if (header_bytes > most_header_bytes || header_bytes > file.size() - sizeof header_bytes)
     throw DataError("its header claims " + std::to_string(header_bytes) +
                     " bytes; it is truncated or not safetensors");
-  const auto header = Json::parse(std::string_view(file).substr(sizeof header_bytes, header_bytes));
+  const auto header =
+      parse_bounded_json<Json>(std::string_view(file).substr(sizeof header_bytes, header_bytes));
+  if (header.is_discarded())
+    throw DataError("its header is not that of safetensors: no JSON, or nested too deep");
   if (!header.is_object()) throw DataError("its header is not a JSON object");
   const std::string_view data = std::string_view(file).substr(sizeof header_bytes + header_bytes);
 

@@ -88,6 +88,34 @@ struct BatchLoader::Impl {
     }
   }
 
+  /// `image` is memory to decode into.
+  void load_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image,
+                  std::span<float> pixels) const {
+    const std::string name = shards.name_of(index);
+    decode_jpeg(jpeg, name, image);
+    try {
+      preprocess(image, preprocessing, augmentation, index, pixels);
+    } catch (const DataError& error) {
+      throw DataError(name + ": " + error.what());
+    }
+  }
+
+  /// Fills in sample `index`, or the first one after it that can be decoded; returns which. A shard that
+  /// can't be read is an error in any case.
+  [[nodiscard]] std::int64_t load_or_next(std::int64_t index, Image& image, std::span<float> pixels) const {
+    const auto count = static_cast<std::int64_t>(shards.samples().size());
+    for (std::int64_t tried = 0; tried < count; ++tried, index = (index + 1) % count) {
+      const std::vector<std::uint8_t> jpeg = shards.read(index);
+      try {
+        load_image(index, jpeg, image, pixels);
+        return index;
+      } catch (const DataError& error) {
+        shards.bad_images().note(index, error.what());
+      }
+    }
+    throw DataError("no image of the set can be decoded; the last one tried is " + shards.name_of(index));
+  }
+
   [[nodiscard]] Batch load(const std::vector<std::int64_t>& indices) const {
     Batch batch;
     batch.indices = indices;
@@ -101,19 +129,13 @@ struct BatchLoader::Impl {
     batch.pixels.resize(size);
     Image image;
     for (std::int64_t i = 0; i < batch.count; ++i) {
-      const std::int64_t index = indices[static_cast<std::size_t>(i)];
-      const Sample& sample = shards.samples().at(static_cast<std::size_t>(index));
-      const std::string name =
-          shards.paths().at(static_cast<std::size_t>(sample.shard)).string() + ": " + sample.key + ".jpg";
-      batch.labels.push_back(sample.label);
-      decode_jpeg(shards.read(index), name, image);
-      try {
-        preprocess(image, preprocessing, augmentation, index,
-                   std::span(batch.pixels)
-                       .subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
-      } catch (const DataError& error) {
-        throw DataError(name + ": " + error.what());
-      }
+      const std::int64_t wanted = indices[static_cast<std::size_t>(i)];
+      const std::int64_t found = load_or_next(
+          wanted, image,
+          std::span(batch.pixels)
+              .subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
+      batch.labels.push_back(shards.samples()[static_cast<std::size_t>(found)].label);
+      if (found != wanted) batch.replaced.push_back(i);
     }
     return batch;
   }

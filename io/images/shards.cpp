@@ -39,7 +39,7 @@ struct ShardSet::Files {
   std::vector<std::uint64_t> image_headers;  ///< of each sample
 };
 
-ShardSet::ShardSet() : files_(std::make_unique<Files>()) {}
+ShardSet::ShardSet() : files_(std::make_unique<Files>()), bad_(std::make_unique<BadImages>(0)) {}
 ShardSet::ShardSet(ShardSet&&) noexcept = default;
 ShardSet& ShardSet::operator=(ShardSet&&) noexcept = default;
 ShardSet::~ShardSet() = default;
@@ -77,6 +77,31 @@ std::vector<std::uint8_t> ShardSet::read(std::int64_t index) const {
   const Sample& sample = samples_.at(i);
   return read_image(*files_->open.at(static_cast<std::size_t>(sample.shard)), sample,
                     files_->image_headers.at(i));
+}
+
+std::string ShardSet::name_of(std::int64_t index) const {
+  const Sample& sample = samples_.at(static_cast<std::size_t>(index));
+  return paths_.at(static_cast<std::size_t>(sample.shard)).string() + ": " + sample.key + ".jpg";
+}
+
+void ShardSet::allow_bad_images(std::int64_t most) {
+  bad_ = std::make_unique<BadImages>(most);
+}
+
+void BadImages::note(std::int64_t sample, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  noted_.emplace(sample, reason);
+  if (static_cast<std::int64_t>(noted_.size()) <= most_) return;
+  throw DataError(reason + (most_ == 0 ? ""
+                                       : "; with the ones before it there are more than --max-bad-images " +
+                                             std::to_string(most_)));
+}
+
+std::vector<std::int64_t> BadImages::samples() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::int64_t> samples;
+  for (const auto& [sample, reason] : noted_) samples.push_back(sample);
+  return samples;
 }
 
 std::string ShardSet::fingerprint() const {

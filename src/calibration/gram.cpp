@@ -94,7 +94,7 @@ Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, con
           },
           [&] { return "layer '" + layer.name + "'"; });
     });
-    if (!partials.is_finite()) throw_bad_input(layer);
+    if (!partials.is_finite()) throw_bad_input(layer, inputs, parameters.image_names);
   });
   Gram gram;
   gram.d = d;

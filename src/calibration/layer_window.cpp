@@ -1,6 +1,7 @@
 #include "calibration/layer_window.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "bitfall/errors.hpp"
@@ -44,11 +45,41 @@ at::Tensor prepare_input(const Layer& layer, const at::Tensor& input) {
   return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
 }
 
-void throw_bad_input(const Layer& layer) {
-  throw DataError("layer '" + layer.name +
-                  "': its input is NaN or infinite (or beyond 1e19) for some "
-                  "calibration images; look for "
-                  "bad values in the network's weights or in the preprocessing");
+namespace {
+
+/// How many entries the inputs have along their first dimension, which are the images unless the network has
+/// folded another dimension into it.
+std::size_t count_images(std::span<const at::Tensor> inputs) {
+  std::int64_t images = 0;
+  for (const at::Tensor& input : inputs) images += input.dim() == 0 ? 1 : input.size(0);
+  return static_cast<std::size_t>(images);
+}
+
+/// The first image with a value that is NaN, infinite, or too large for its square to be summed.
+std::string first_bad_image(std::span<const at::Tensor> inputs, std::span<const std::string> names) {
+  constexpr float most = 1e19F;
+  const bool named = names.size() == count_images(inputs);
+  std::size_t image = 0;
+  for (const at::Tensor& input : inputs) {
+    const at::Tensor plain = input.to(at::kFloat).contiguous();
+    const std::int64_t images = plain.dim() == 0 ? 1 : plain.size(0);
+    const std::int64_t each = images == 0 ? 0 : plain.numel() / images;
+    const float* value = plain.const_data_ptr<float>();
+    for (std::int64_t i = 0; i < images; ++i, ++image, value += each) {
+      if (std::all_of(value, value + each, [](float x) { return std::abs(x) < most; })) continue;
+      return named ? "image '" + names[image] + "'" : "image " + std::to_string(image) + " of this rank";
+    }
+  }
+  return "some images";
+}
+
+}  // namespace
+
+void throw_bad_input(const Layer& layer, std::span<const at::Tensor> inputs,
+                     std::span<const std::string> names) {
+  throw DataError("layer '" + layer.name + "': its input is NaN or infinite (or beyond 1e19) for " +
+                  first_bad_image(inputs, names) +
+                  "; look for bad values in the weights of the layers before it, or leave the image out");
 }
 
 LayerWindow::LayerWindow(const Layer& layer, const at::Tensor& input)

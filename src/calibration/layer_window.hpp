@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
+#include <string>
 
 #include "bitfall/layer.hpp"
 #include "calibration/unfold.hpp"
@@ -18,7 +20,9 @@ namespace bitfall {
 
 /// DataError: the layer's input has a shape that does not fit / values that are NaN or infinite.
 [[noreturn]] void refuse_input(const Layer& layer, const at::Tensor& input);
-[[noreturn]] void throw_bad_input(const Layer& layer);
+/// `inputs` of this rank, `names` of its images; the first bad one is named.
+[[noreturn]] void throw_bad_input(const Layer& layer, std::span<const at::Tensor> inputs,
+                                  std::span<const std::string> names);
 
 /// Where the D columns of one unfolded row lie in an input. For linear layers ([..., D]) the first dimension
 /// counts as images and the others as positions.

@@ -68,7 +68,7 @@ SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
           largest_ = largest_magnitude(inputs_, parameters.threads);
         },
         [&] { return "layer '" + layer.name + "'"; });
-    if (!(largest_ < 1e19)) throw_bad_input(layer);
+    if (!(largest_ < 1e19)) throw_bad_input(layer, inputs, parameters.image_names);
   });
   largest_ = communicator.max(largest_);
   const auto [before, all] = image_range(images, communicator);

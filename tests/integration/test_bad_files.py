@@ -1,5 +1,5 @@
 """Bad images, shards, networks and outputs end in their exit codes with one sentence that names the culprit, on every
-rank and soon, with nothing half-written; or they are decoded as Pillow does."""
+rank and soon, with nothing half-written; or they are decoded as Pillow does, or passed over and counted."""
 import io
 import json
 import os
@@ -116,6 +116,34 @@ class BadFiles(Case):
         done = run(*self.command(shards, self.folder / "kinds.h5"), ranks=2)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_bad_images_are_passed_over_up_to_a_number(self):
+        shards, keys = self.images("some", {5: b"", 6: jpeg()[:99], 70: b"\xff\xd8\xffnothing"})
+        found = set()
+        for ranks in (1, 3):
+            output = self.folder / f"some{ranks}.h5"
+            done = run(*self.command(shards, output), "--max-bad-images", 3, ranks=ranks)
+            found.add(harness.result(done)["content_sha256"])
+            self.assertIn("3 images can't be decoded", done.stderr)
+            for key in keys:
+                self.assertIn(key, done.stderr)
+        self.assertEqual(len(found), 1, "the archive depends on the number of ranks")
+        self.expect(65, ["--max-bad-images 2"], shards, options=("--max-bad-images", 2))
+        evaluated = harness.result(run("evaluate", self.folder / "some1.h5", "-d", shards, "--preprocess", "cifar", "--json",
+                                       "--max-bad-images", 3, ranks=2))
+        self.assertEqual(evaluated["images"], 77)
+
+    def test_finetuning_passes_over_bad_images(self):
+        shards, keys = self.images("train", {11: b"", 50: jpeg()[:80]})
+        command = ["finetune", self.folder / "sound.h5", "--teacher", self.network, "-d", shards, "--preprocess", "cifar",
+                   "--finetune-epochs", 1, "--batch-size", 20, "--train-micro-batch", 5, "--threads", 1, "--json"]
+        found = set()
+        for ranks in (1, 3):
+            done = run(*command, "-o", self.folder / f"tuned{ranks}.h5", "--max-bad-images", 2, ranks=ranks)
+            found.add(harness.result(done)["content_sha256"])
+            self.assertIn("2 images can't be decoded", done.stderr)
+        self.assertEqual(len(found), 1)
+        self.refused(run(*command, "-o", self.folder / "bad.h5", ranks=2), 65, "train-")
+
     # Shards
 
     def test_tars_that_are_none_of_ours(self):
@@ -148,13 +176,13 @@ class BadFiles(Case):
                 new.writestr(name, data)
         self.expect(65, ["strange.pt", "no_such_operator"], network=strange)
 
-    def test_infinite_activations_are_named_by_layer(self):
+    def test_infinite_activations_are_named_by_layer_and_image(self):
         for metric in ("activation", "full"):
-            self.expect(65, ["'conv2'"], network=self.folder / "overflow.pt",
+            self.expect(65, ["'conv2'", "train-0000.tar: ", ".jpg"], network=self.folder / "overflow.pt",
                         options=("--metric", metric), ranks=(1, 3) if metric == "full" else (1,))
         process = run("collect", self.folder / "overflow.pt", "-d", self.shards, "-o", self.folder / "bad.h5", "--preprocess",
                       "cifar", ranks=2)
-        self.refused(process, 65, "'conv2'")
+        self.refused(process, 65, "'conv2'", "train-0000.tar: ")
 
     def test_inputs_that_are_zero(self):
         for metric in ("activation", "blockwise", "full"):
@@ -173,7 +201,18 @@ class BadFiles(Case):
         process = run("finetune", self.folder / "sound.h5", "--teacher", self.network, "-d", self.shards, "--preprocess",
                       "cifar", "-o", self.folder / "bad.h5", "--learning-rate", 1e30, "--schedule", "constant",
                       "--finetune-iterations", 50, "--batch-size", 16, "--threads", 1, ranks=2)
-        self.refused(process, 65, "NaN or infinite", "lower the learning rate")
+        self.refused(process, 65, "NaN or infinite", "learning rate 1e+30", "iteration")
+
+    def test_an_archive_without_its_network(self):
+        output = self.folder / "bare.h5"
+        self.assertEqual(run(*self.command(self.shards, output), "--no-embedded-model").returncode, 0)
+        evaluate = ["evaluate", output, "-d", self.shards, "--preprocess", "cifar", "--json"]
+        self.refused(run(*evaluate), 65, "bare.h5", "--model")
+        with_own = harness.result(run(*evaluate, "--model", self.network))
+        self.assertEqual(with_own["loss"], harness.result(run("evaluate", self.folder / "sound.h5", *evaluate[2:]))["loss"])
+        for format in ("torchscript", "safetensors"):
+            self.assertEqual(run("export", output, "-o", self.folder / f"x.{format}", "--format", format, "--model",
+                                 self.network).returncode, 0)
 
     # Outputs
 

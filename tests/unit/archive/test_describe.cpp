@@ -112,3 +112,21 @@ TEST_CASE("the table has a line for each layer and part, and no line break at it
   CHECK(text.find(std::to_string(bytes.file) + " bytes") != std::string::npos);
   CHECK(text.ends_with("content sha256 " + archive.content_sha256));
 }
+
+// JSON that nests deeper than any stack is a text like any other: copying or printing it as JSON would
+// recurse.
+TEST_CASE("a plan and a provenance of a million brackets are described as text") {
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  Archive archive = sample_archive();
+  archive.plan_json = archive.provenance_json = deep;
+  const ArchiveBytes bytes = write(archive);
+  const Json json = Json::parse(describe_json(archive, bytes));
+  CHECK(json["plan"] == deep);
+  CHECK(json["provenance"] == deep);
+  CHECK(json["information"].is_null());
+  CHECK(describe_table(archive, bytes).find("information") == std::string::npos);
+  std::string nested = "1";
+  for (int depth = 0; depth < 50; ++depth) nested = R"({"a":[)" + nested + "]}";
+  archive.plan_json = nested;
+  CHECK(Json::parse(describe_json(archive, write(archive)))["plan"] == Json::parse(nested));
+}

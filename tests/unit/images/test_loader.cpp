@@ -1,4 +1,5 @@
 // The loader: the same batches from any number of threads, errors reach the caller, nobody hangs.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -112,6 +113,75 @@ TEST_CASE("an error of a decoding thread reaches the caller at its batch, and th
   CHECK(loader.next(batch));
   CHECK(batch.labels == std::vector<std::int64_t>{4});
   CHECK_FALSE(loader.next(batch));
+}
+
+TEST_CASE(
+    "images that can't be decoded are passed over up to a number, the same ones on any number of threads") {
+  const TemporaryFolder folder;
+  ShardSet set = make_set(folder, 20, 6);
+  const Batches batches = make_batches(20, 6);
+  set.allow_bad_images(1);
+  for (const int threads : {1, 3}) {
+    const std::vector<Batch> loaded = load_all(set, batches, threads, 2);
+    REQUIRE(loaded.size() == batches.size());
+    const Batches alone = {{7}};
+    const Batch next = load_all(set, alone, 1, 1).front();
+    int replaced = 0;
+    for (std::size_t b = 0; b < loaded.size(); ++b) {
+      for (std::size_t i = 0; i < batches[b].size(); ++i) {
+        const bool bad = batches[b][i] == 6;
+        CHECK(loaded[b].indices[i] == batches[b][i]);
+        CHECK(loaded[b].labels[i] == (bad ? 7 : batches[b][i]));
+        if (!bad) continue;
+        ++replaced;
+        CHECK(loaded[b].replaced == std::vector<std::int64_t>{static_cast<std::int64_t>(i)});
+        const auto first = loaded[b].pixels.begin() + static_cast<std::ptrdiff_t>(i * next.pixels.size());
+        CHECK(std::equal(next.pixels.begin(), next.pixels.end(), first));
+      }
+    }
+    CHECK(replaced == 1);
+  }
+  CHECK(set.bad_images().samples() == std::vector<std::int64_t>{6});
+}
+
+TEST_CASE("one image more than may be bad is an error that names it and the option") {
+  const TemporaryFolder folder;
+  std::string tar;
+  for (int i = 0; i < 4; ++i) {
+    const std::string key = std::to_string(i);
+    tar += tar_entry(key + ".jpg", i == 1 || i == 2 ? "none" : sample_jpeg(16, 16, 1)) +
+           tar_entry(key + ".cls", "0");
+  }
+  write_file(folder / "s.tar", tar + tar_end());
+  ShardSet set = ShardSet::open((folder / "s.tar").string());
+  const auto message = [&]() -> std::string {
+    try {
+      (void)load_all(set, {{0, 1, 2, 3}}, 1, 1);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string none = message();
+  CHECK(none.find("s.tar: 1.jpg") != std::string::npos);
+  CHECK(none.find("--max-bad-images") == std::string::npos);
+  set.allow_bad_images(1);
+  const std::string one = message();
+  CHECK(one.find("s.tar: 2.jpg") != std::string::npos);
+  CHECK(one.find("--max-bad-images 1") != std::string::npos);
+  set.allow_bad_images(2);
+  CHECK(message().empty());
+  // The last one is replaced by the first of the set.
+  write_file(folder / "t.tar", tar_entry("0.jpg", sample_jpeg(16, 16, 1)) + tar_entry("0.cls", "4") +
+                                   tar_entry("1.jpg", "") + tar_entry("1.cls", "5") + tar_end());
+  ShardSet last = ShardSet::open((folder / "t.tar").string());
+  last.allow_bad_images(9);
+  CHECK(load_all(last, {{1}}, 1, 1).front().labels == std::vector<std::int64_t>{4});
+  // A set without any image that can be decoded is an error however many are allowed.
+  write_file(folder / "u.tar", tar_entry("0.jpg", "") + tar_entry("0.cls", "4") + tar_end());
+  ShardSet nothing = ShardSet::open((folder / "u.tar").string());
+  nothing.allow_bad_images(9);
+  CHECK_THROWS_AS(load_all(nothing, {{0}}, 1, 1), DataError);
 }
 
 TEST_CASE("an image that is too small for the crop is named") {

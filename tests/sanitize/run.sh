@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Unit and MPI tests under sanitizers, and one compress under valgrind (docs/reliability.md; ./run.sh sanitize does all):
+#   tests/sanitize/run.sh address BUILD     address, undefined behaviour, leaks; BUILD was made by the preset fuzz
+#   tests/sanitize/run.sh thread BUILD      data races; BUILD was made by the preset tsan
+#   tests/sanitize/run.sh valgrind BUILD    an ordinary build
+# Only the rooms that don't need LibTorch: its wheel is not instrumented, so that the thread sanitizer would see races that
+# are not there, and each file that includes it takes minutes to compile with the address sanitizer.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+what=$1 build=$2
+here=$PWD/tests/sanitize
+
+readers=(files images archive)
+numbers=(random codes coded_codes metric plan rate_distortion code_rate quantizer permutation kmeans exact_sum carried_sum memory)
+threads=(threads communicator_self stall_watch)
+ranks=(communicator stall_watchdog kmeans_ranks permutation_ranks)
+
+# run_tests NAME...: builds and runs them.
+run_tests() {
+  cmake --build "$build" --target "${@/#/test_}"
+  local pattern
+  pattern=$(printf '|%s' "$@")
+  ctest --test-dir "$build" --output-on-failure --timeout 1200 -R "^(${pattern:1})(_[0-9]_ranks)?$"
+}
+
+case $what in
+  address)
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    run_tests "${readers[@]}" "${numbers[@]}" "${threads[@]}" "${ranks[@]}"
+    ;;
+  thread)
+    # libarcher tells the sanitizer what libomp's own synchronisation orders.
+    archer=$(dirname "$(readlink -f "$(command -v clang)")")/../lib/libarcher.so
+    [ -e "$archer" ] || { echo "no $archer: races in OpenMP regions can't be told from none" >&2; exit 1; }
+    export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$here/tsan.supp
+    run_tests threads images stall_watch carried_sum communicator_self
+    ;;
+  valgrind)
+    exec "$build/../venv/bin/python" tests/sanitize/valgrind_compress.py "$build"
+    ;;
+  *) sed -n '2,5p' "$0"; exit 64 ;;
+esac
