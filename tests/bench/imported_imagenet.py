@@ -2,7 +2,8 @@
 """The authors' released networks: import, evaluate on the 1,000 photographs, compare with the reference figures.
 
 usage: imported_imagenet.py SHARED [--ranks 2] [--work FOLDER]
-Needs Python's torch and torchvision (for the networks' TorchScript). Each file is imported with fp16 and with int8 codebooks.
+Needs Python's torch and torchvision (for the networks' TorchScript). Each file is imported with fp16 codebooks and the network's
+TorchScript in the archive, and with int8 codebooks and without it (`--no-embedded-model`, then `evaluate --model`).
 Prints a line for each archive, with the bytes of its parts; exits 1 when a top-1 or top-5 is more than 2 images away from the
 figure in SHARED/data/README.md, or a whole file is larger than it may be.
 """
@@ -48,10 +49,12 @@ def main():
                 script(name, network)
             for codebook, mib in most.items():
                 archive = work / f"{release}_{codebook}.h5"
+                bare = ["--no-embedded-model"] if codebook == "int8" else []
                 bitfall("import", options.shared / f"data/kill-the-bits/{release}.pth", "--model", network, "-o", archive,
-                        "--codebook", codebook, ranks=1)
+                        "--codebook", codebook, *bare, ranks=1)
                 sizes = bitfall("inspect", archive, ranks=1)["bytes"]
-                found = bitfall("evaluate", archive, "-d", work / "imagenet-*.tar", ranks=options.ranks)
+                found = bitfall("evaluate", archive, "-d", work / "imagenet-*.tar", *(["--model", network] if bare else []),
+                                ranks=options.ranks)
                 images = round(found["top1"] * 10), round(found["top5"] * 10)
                 good = abs(images[0] - top1) <= 2 and abs(images[1] - top5) <= 2 and sizes["file"] <= mib * 2**20
                 failed |= not good
