@@ -25,8 +25,8 @@ draw_wheels=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.
 kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
 # What makes the site, in a virtual environment of its own; the last three decide how the pages look.
 docs_wheels=(mkdocs==1.6.1 mkdocs-material==9.6.22 Markdown==3.11.3 pymdown-extensions==10.21.3 Pygments==2.21.0)
-# What `bitfall export --format onnx` writes with, and what its test reads with.
-onnx_wheels=(onnx==1.23.2 onnxruntime==1.32.0)
+# What `bitfall export --format onnx` writes with, and what tests of Python's torch read and compare with.
+torch_wheels=(onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 torchvision==0.26.0)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
@@ -163,6 +163,6 @@ case "${1:-help}" in
   demo) do_build; once "python-${draw_wheels[0]}" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
   install) [ $# = 2 ] || die "usage: ./run.sh install PREFIX"
     do_build; once "python-${draw_wheels[0]}" install_python; cmake --install "$build" --prefix "$2" --strip ;;
-  python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" "${onnx_wheels[@]}" ;;
+  python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" "${torch_wheels[@]}" ;;
   help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;
 esac
