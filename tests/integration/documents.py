@@ -56,6 +56,6 @@ class Reader:
 
     def follow(self, line):
         # Pixels as they are: resizing all to 224 would only take time.
-        if re.search(r"bitfall (compress|evaluate|finetune|collect|quantize)", line):
+        if re.search(r"bitfall (compress|evaluate|finetune|collect)", line):
             line += " --preprocess cifar"
         return subprocess.run(["bash", "-ec", line], cwd=self.folder, env=self.environment, capture_output=True, text=True)
