@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs bitfall on Debian 12 or 13 (x86-64). Run again, it starts in seconds.
-#   ./run.sh build | demo | install PREFIX | test | test-gpu | lint | fuzz [SECONDS] | sanitize | python-torch | help
+#   ./run.sh build | demo | install PREFIX | test | test-gpu | lint | docs | fuzz [SECONDS] | sanitize | python-torch | help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 build=build/release
@@ -25,6 +25,10 @@ draw_wheels=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.
   pyparsing==3.2.5 python-dateutil==2.9.0.post0 six==1.17.0)
 # What reads the compiled kernels in the tests.
 kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
+# What makes the site, in a virtual environment of its own; the last three decide how the pages look.
+docs_wheels=(mkdocs==1.6.1 mkdocs-material==9.6.22 Markdown==3.11.3 pymdown-extensions==10.21.3 Pygments==2.21.0)
+# What `bitfall export --format onnx` writes with, and what tests of Python's torch read and compare with.
+torch_wheels=(onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 torchvision==0.26.0)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
@@ -165,6 +169,16 @@ do_tidy() {
   echo "$key" > "$stamp"
 }
 
+make_docs_venv() { python3 -m venv build/docs-venv; build/docs-venv/bin/pip install -q --disable-pip-version-check "${docs_wheels[@]}"; }
+
+# The pages as a site: every page in its menu, every link with a target, or it fails.
+do_docs() {
+  install_packages python3 python3-venv
+  once "docs-${docs_wheels[*]}" make_docs_venv
+  build/docs-venv/bin/mkdocs build --strict -q -f src/packaging/mkdocs.yml
+  echo "$PWD/build/site/index.html"
+}
+
 case "${1:-help}" in
   build) do_build "${2:-OFF}" ;;
   test) do_test ;;
@@ -172,10 +186,11 @@ case "${1:-help}" in
   fuzz) do_fuzz "${2:-60}" ;;
   sanitize) do_sanitize ;;
   lint) do_lint ;;
+  docs) do_docs ;;
   tidy) do_tidy "$2" ;;
   demo) do_build; once "python-${draw_wheels[0]}" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
   install) [ $# = 2 ] || die "usage: ./run.sh install PREFIX"
     do_build; once "python-${draw_wheels[0]}" install_python; cmake --install "$build" --prefix "$2" --strip ;;
-  python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" ;;
+  python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" "${torch_wheels[@]}" ;;
   help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;
 esac

@@ -17,7 +17,7 @@ def import_modules(*names):
         return [__import__(name) for name in names]
     except ImportError as error:
         raise Failure(UNAVAILABLE, f"this format needs Python's {', '.join(names)}, and {sys.executable} can't import them ({error}): run "
-                      "`./run.sh python-torch` (and `build/venv/bin/pip install onnx`), or set BITFALL_PYTHON to a Python that has them")
+                      "`./run.sh python-torch`, or set BITFALL_PYTHON to a Python that has them")
 
 
 def write_onnx(archive, path, shape, torch):

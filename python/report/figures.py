@@ -7,8 +7,9 @@ from typing import Any
 
 import matplotlib
 import numpy
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 import bitfall
 
@@ -19,6 +20,7 @@ BEFORE, AFTER, THIRD, QUIET = "#9aa5b1", "#1f6f9f", "#d1702a", "#5b6670"
 WIDTH = 9.0  # inches
 MIB = 2**20
 MOST_PATCHES = 64
+MOST_POINTS = 96  # of a curve of codewords: more are finer than the panel's pixels, and k can be 65,536
 
 matplotlib.rcParams.update({"svg.hashsalt": "bitfall", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
                             "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e7eb",
@@ -51,9 +53,10 @@ def sizes(layers: Sequence[bitfall.Layer]) -> str:
     axes.barh(place + 0.2, [layer.coded_bytes + layer.codebook_bytes for layer in layers], 0.38, color=AFTER,
               label="after: codes and codebook")
     axes.set(yticks=place, yticklabels=[layer.name for layer in layers], xscale="log", xlabel="bytes, logarithmic")
+    axes.xaxis.set_major_locator(LogLocator(base=4))  # 1 KiB, 4 KiB, ...
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(bytes_text))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.invert_yaxis()
+    axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return svg(figure)
@@ -66,7 +69,7 @@ def errors(found: Mapping[str, float]) -> str:
     axes.set(yticks=place, yticklabels=list(found), xlabel="relative output error")
     for at, value in zip(place, found.values()):
         axes.text(value, at, f" {value:.4f}", va="center", fontsize=8, color=QUIET)
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     return svg(figure)
 
@@ -90,22 +93,28 @@ def objective(layers: Sequence[bitfall.Layer]) -> str:
 
 
 def codes(layers: Sequence[bitfall.Layer]) -> str:
-    """How often each codeword is used, most used first; the line is 1 / k."""
+    """How often each codeword is used, most used first, as a multiple of equal use; all panels have the same axes."""
     columns = 4
     lines = -(-len(layers) // columns)
-    figure = Figure(figsize=(WIDTH, 1.55 * lines + 0.3), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False)
+    height = 1.3 * lines + 0.6
+    figure = Figure(figsize=(WIDTH, height))
+    # Not a constrained layout: it takes seconds for 54 panels, and these are all alike.
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True,
+                           gridspec_kw={"hspace": 0.6, "wspace": 0.06, "left": 0.08, "right": 0.99, "top": 1 - 0.3 / height, "bottom": 0.3 / height})
     for axes in grid.flat[len(layers):]:
         axes.set_axis_off()
-    for layer, axes in zip(layers, grid.flat):
-        shares = numpy.sort(usage(layer))[::-1] / layer.blocks
-        axes.fill_between(numpy.arange(layer.k), shares, step="mid", color=AFTER, linewidth=0)
-        axes.axhline(1 / layer.k, color=THIRD, linewidth=1)
+    for number, (layer, axes) in enumerate(zip(layers, grid.flat)):
+        multiples = numpy.sort(usage(layer))[::-1] * (layer.k / layer.blocks)
+        kept = numpy.unique(numpy.linspace(0, layer.k - 1, min(layer.k, MOST_POINTS)).astype(int))
+        axes.fill_between(kept / max(1, layer.k - 1), numpy.maximum(multiples[kept], 1e-9), 1e-9, color=AFTER, linewidth=0)
+        axes.axhline(1, color=THIRD, linewidth=1)
         axes.set_title(f"{layer.name}\n{entropy(layer):.2f} of {numpy.log2(layer.k):.2f} bits", fontsize=7)
-        axes.tick_params(labelsize=6)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+        axes.tick_params(labelsize=6, labelbottom=number + columns >= len(layers))
         axes.grid(visible=False)
-        axes.set_ylim(bottom=0)
+    grid[0, 0].set(xlim=(0, 1), yscale="log", ylim=(0.05, 100))
+    grid[0, 0].yaxis.set_minor_locator(NullLocator())
+    grid[0, 0].xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{100 * place:.0f} %"))
+    grid[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda multiple, _: f"{multiple:g} x"))
     return svg(figure)
 
 
@@ -149,17 +158,32 @@ def accuracy(archives: Sequence[tuple[str, int, Evidence]]) -> str:
             points = [point for point in source.points if point.network == network]
             axes.plot([p.mib for p in points], [p.top1 for p in points], marker=marker, color=colour, linewidth=1,
                       label=f"{source.name} (ImageNet)" if i == 0 else None)
+            if source is SOURCES[0]:
+                axes.annotate(network, (points[-1].mib, points[-1].top1), (6, -8), textcoords="offset points", fontsize=7, color=QUIET)
     for point in UNCOMPRESSED:
         axes.plot(point.mib, point.top1, "o", markerfacecolor="none", color=QUIET)
         axes.annotate(f"{point.network}, fp32", (point.mib, point.top1), (0, -13), textcoords="offset points", ha="center", fontsize=7)
-    known = [(name, size, e.evaluation) for name, size, e in archives if e.evaluation is not None]
-    for i, (name, size, evaluation) in enumerate(known):
-        axes.plot(size / MIB, evaluation["top1"], "D", color=AFTER, markersize=7, label="this report (whole file)" if i == 0 else None)
-        axes.annotate(name, (size / MIB, evaluation["top1"]), (6, 6), textcoords="offset points", fontsize=8)
+    known = [(name, size / MIB, e.evaluation["top1"]) for name, size, e in archives if e.evaluation is not None]
+    for number, (name, mib, top1) in enumerate(known, 1):
+        axes.plot(mib, top1, "D", color=AFTER, markersize=7, label=f"{number}: {name}")
     axes.set(xscale="log", xlabel="MiB, logarithmic", ylabel="top-1, %")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)  # names of files are too long for the plot
+    _number(axes, [(mib, top1) for _, mib, top1 in known])
     return svg(figure)
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Writes 1, 2, ... beside the points, further down where another number stands already."""
+    placed: list[tuple[float, float]] = []
+    to_points = 72 / axes.figure.dpi
+    for number, point in sorted(enumerate(points, 1), key=lambda one: -one[1][1]):
+        x, y = (to_points * pixels for pixels in axes.transData.transform(point))
+        down = y + 6
+        while any(abs(down - other) < 10 and abs(x - beside) < 14 for beside, other in placed):
+            down -= 1
+        placed.append((x, down))
+        axes.annotate(str(number), point, (8, down - y), textcoords="offset points", fontsize=8, va="center")
 
 
 def is_spatial(layer: bitfall.Layer) -> bool:

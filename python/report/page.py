@@ -13,6 +13,7 @@ from . import figures
 from .logs import Evidence
 from .published import SOURCES
 
+MOST_ROWS = 24  # a table of more is folded up: the figures are what one scrolls for
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { margin-top: 3rem; border-bottom: 2px solid #1f6f9f; padding-bottom: .2rem; overflow-wrap: anywhere; }
@@ -20,6 +21,7 @@ h3 { margin-top: 2rem; } p { max-width: 46rem; } img { max-width: 100%; height: 
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .8rem 0; }
 th, td { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e4e7eb; white-space: nowrap; }
 th { color: #5b6670; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
+code { white-space: nowrap; } summary { cursor: pointer; color: #1f6f9f; margin: .8rem 0; }
 .text td { text-align: left; white-space: normal; overflow-wrap: anywhere; } .none { color: #5b6670; font-style: italic; }
 """
 
@@ -33,8 +35,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") ->
     def line(cells: Sequence[Any], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table class="{kind}"><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+    lines = [line(row, "td") for row in rows]
+    text = f'<div class="wide"><table class="{kind}"><thead>{line(head, "th")}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+    return text if len(lines) <= MOST_ROWS else f"<details><summary>Table of {len(lines)} {head[0]}s</summary>{text}</details>"
 
 
 def section(identity: str, title: str, text: str, *content: str) -> str:
@@ -90,7 +93,8 @@ def codes_section(number: int, archive: bitfall.Archive) -> str:
     layers = list(archive.layers.values())
     rows = [(layer.name, layer.blocks, layer.k, int((figures.usage(layer) > 0).sum()), layer.coding,
              f"{8 * layer.coded_bytes / layer.blocks:.3f}", f"{figures.entropy(layer):.3f}") for layer in layers]
-    return section(f"codes-{number}", "Codes", "How often each codeword is used, most used first (orange: all alike), and the entropy of the codes.",
+    return section(f"codes-{number}", "Codes", "How often each codeword is used, most used first, as a multiple of what it would be if all "
+                   "were used alike (orange); and the entropy of the codes.",
                    figure(figures.codes(layers), "use of the codewords of each layer"),
                    table(["layer", "codes", "k", "used", "coding", "bits a code", "entropy"], rows))
 
@@ -155,8 +159,9 @@ def render(archives: Sequence[tuple[str, bitfall.Archive, Evidence]]) -> str:
         parts += [f'<h2 id="archive-{number}">{html.escape(name)}</h2>', sizes_section(number, archive),
                   errors_section(number, archive, evidence), objective_section(number, archive), codes_section(number, archive),
                   finetuning_section(number, evidence), codewords_section(number, archive), provenance_section(number, archive, evidence)]
+    contents = "".join(f'<li><a href="#archive-{number}">{html.escape(name)}</a></li>' for number, (name, _, _) in enumerate(archives, 1))
     names = ", ".join(name for name, _, _ in archives)
     page = (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>bitfall: {html.escape(names)}</title><style>{STYLE}</style></head>"
-            f"<body><h1>bitfall report</h1>{''.join(parts)}</body></html>\n")
+            f"<body><h1>bitfall report</h1><ul>{contents}</ul>{''.join(parts)}</body></html>\n")
     return page.encode("utf-8", "replace").decode()  # names need not be UTF-8

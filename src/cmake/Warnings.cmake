@@ -15,8 +15,6 @@ target_compile_features(bitfall_options INTERFACE cxx_std_20)
 if(BITFALL_SANITIZE)
   target_compile_options(bitfall_options INTERFACE -fsanitize=${BITFALL_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(bitfall_options INTERFACE -fsanitize=${BITFALL_SANITIZE})
-  # One instruction set: clang 14 takes ten minutes to instrument a kernel of Highway's for all of them.
-  target_compile_definitions(bitfall_options INTERFACE HWY_COMPILE_ONLY_STATIC)
 endif()
 target_include_directories(bitfall_options INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

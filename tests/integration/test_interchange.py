@@ -19,9 +19,11 @@ except ImportError as error:
     harness.skip_all(f"{error} (./run.sh python-torch)")
 
 try:
+    import onnx  # noqa: F401
     import onnxruntime
-except ImportError:
-    onnxruntime = None
+    NO_ONNX = ""
+except ImportError as error:
+    NO_ONNX = f"{error} (./run.sh python-torch)"
 
 INPUTS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -104,17 +106,25 @@ class Interchange(Case):
             self.assertEqual(done.returncode, 65, done.stderr)
             self.assertIn("bad.pth", done.stderr)
 
-    @unittest.skipUnless(onnxruntime, "onnxruntime is not installed")
+    @unittest.skipIf(NO_ONNX, NO_ONNX)
     def test_onnx(self):
-        file = self.folder / "network.onnx"
-        done = run("export", self.exact, "-o", file, "--format", "onnx", "--input", "3x32x32")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        found = torch.from_numpy(session.run(["logits"], {"images": INPUTS.numpy()})[0])
-        torch.testing.assert_close(found, logits(bitfall.load(self.exact)), rtol=1e-4, atol=1e-5)
-        done = run("export", self.exact, "-o", self.folder / "bad.onnx", "--format", "onnx", "--input", "3x32")
-        self.assertEqual(done.returncode, 65, done.stderr)
-        self.assertFalse((self.folder / "bad.onnx").exists())
+        """A residual network and the demo's; three images through a file that was traced with one."""
+        demo = self.folder / "demo.h5"
+        result(self.compress("--recipe", "paper", network=ROOT / "python" / "demo_teacher.pt", output=demo.name))
+        for archive in (self.exact, demo):
+            file = archive.with_suffix(".onnx")
+            done = run("export", archive, "-o", file, "--format", "onnx", "--input", "3x32x32")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+            found = torch.from_numpy(session.run(["logits"], {"images": INPUTS.numpy()})[0])
+            torch.testing.assert_close(found, logits(bitfall.load(archive)), rtol=1e-4, atol=1e-5)
+
+    @unittest.skipIf(NO_ONNX, NO_ONNX)
+    def test_onnx_of_what_is_no_image(self):
+        for shape, code in (("3x32", 65), ("3x32xa", 64)):
+            done = run("export", self.exact, "-o", self.folder / "bad.onnx", "--format", "onnx", "--input", shape)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertEqual([path.name for path in self.folder.iterdir() if path.name.startswith("bad.onnx")], [])
 
     def test_no_torch(self):
         bare = self.folder / "python"  # a Python without torch

@@ -1,43 +1,39 @@
 """docs/tutorial.md can be followed: its commands, as they stand there, on a small network and few images."""
-import os
-import pathlib
-import re
-import subprocess
+import importlib.util
+import shutil
 import unittest
 
+import documents
 import harness
-from harness import Case, make_images
 
-try:
-    import h5py  # noqa: F401
-    import matplotlib  # noqa: F401
-    import numpy  # noqa: F401
-except ImportError as error:
-    harness.skip_all(str(error))
+if any(importlib.util.find_spec(name) is None for name in ("h5py", "matplotlib", "numpy")):
+    harness.skip_all("h5py, matplotlib or numpy is not installed (./run.sh demo)")
 
-DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
+FOUR, *BLOCKS = documents.shell_blocks((documents.ROOT / "docs" / "tutorial.md").read_text())
 
 
-class Tutorial(Case):
+class Tutorial(harness.Case):
+    def follow(self, reader, line):
+        done = reader.follow(line)
+        self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}")
+        return done.stdout
+
+    @unittest.skipUnless(importlib.util.find_spec("torch"), "Python's torch is not installed (./run.sh python-torch)")
+    def test_four_commands(self):
+        """From images and a network to an archive in Python."""
+        reader = documents.Reader(self.folder / "four", self.network)
+        shutil.copytree(documents.ROOT / "python", reader.folder / "python", ignore=shutil.ignore_patterns("__pycache__", "*.pt"))
+        self.assertEqual(len(FOUR), 4)
+        printed = [self.follow(reader, line) for line in FOUR]
+        self.assertIn("conv3", printed[-1])  # the network's layers
+
     def test_every_command(self):
-        work = self.folder / "work"
-        (work / "bin").mkdir(parents=True)
-        (work / "bin" / "bitfall").symlink_to(harness.PROGRAM)
-        make_images(work / "photos" / "train", classes=10, images=5)
-        make_images(work / "photos" / "val", classes=10, images=2, seed=1)
-        (work / "model.pt").write_bytes(self.network.read_bytes())
-        blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.S)
-        self.assertEqual(len(blocks), 2)
-        # Pixels as they are: resizing all to 224 would only take time. Ranks share the cores of any machine.
-        options = {"PATH": f"{work / 'bin'}:{os.environ['PATH']}", "OMPI_MCA_rmaps_base_oversubscribe": "1",
-                   "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
-        for line in "".join(blocks).replace("\\\n", " ").splitlines():
-            if re.search(r"bitfall (compress|evaluate|finetune)", line):
-                line += " --preprocess cifar"
-            done = subprocess.run(["bash", "-ec", line], cwd=work, env=dict(os.environ, **options), capture_output=True, text=True)
-            self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}")
+        reader = documents.Reader(self.folder / "work", self.network)
+        self.assertEqual(len(BLOCKS), 2)
+        for line in BLOCKS[0] + BLOCKS[1]:
+            self.follow(reader, line)
         for name in ("small.h5", "report.html", "tuned.h5", "tuned.pt"):
-            self.assertTrue((work / name).stat().st_size > 0, name)
+            self.assertTrue((reader.folder / name).stat().st_size > 0, name)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ run_tests() {
   cmake --build "$build" --target "${@/#/test_}"
   local pattern
   pattern=$(printf '|%s' "$@")
-  ctest --test-dir "$build" --output-on-failure --timeout 1200 -R "^(${pattern:1})(_[0-9]_ranks)?$"
+  ctest --test-dir "$build" --output-on-failure -R "^(${pattern:1})(_[0-9]_ranks)?$"
 }
 
 case $what in
   address)
-    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:quarantine_size_mb=16 LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     run_tests "${readers[@]}" "${numbers[@]}" "${threads[@]}" "${ranks[@]}"
     ;;
