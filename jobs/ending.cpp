@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <chrono>
+#include <csignal>
 #include <iostream>
 #include <thread>
 
@@ -39,6 +40,10 @@ bool Ending::everyone_arrives(double patience_seconds) const {
 int Ending::fail(ExitCode code, const std::string& message, double patience_seconds) const {
   const int status = static_cast<int>(code);
   if (everyone_arrives(patience_seconds)) {
+    // srun --kill-on-bad-exit and mpirun end with SIGTERM the ranks that leave a moment after the first. One
+    // that dies of it would have its 143 reported in place of `code`, and slurm/ would not requeue a stopped
+    // job.
+    std::signal(SIGTERM, SIG_IGN);
     if (handle_->rank == 0) std::cerr << "bitfall: " << message << std::endl;
     return status;
   }

@@ -17,8 +17,8 @@ class Ending {
   Ending& operator=(const Ending&) = delete;
 
   /// Called by a rank whose job ended with an error. When all ranks arrive within `patience_seconds`, rank 0
-  /// prints the message and the exit code is returned; otherwise this rank prints it and ends all ranks
-  /// (MPI_Abort).
+  /// prints the message and the exit code is returned, and SIGTERM is ignored from then on; otherwise this
+  /// rank prints it and ends all ranks (MPI_Abort).
   [[nodiscard]] int fail(ExitCode code, const std::string& message, double patience_seconds = 5) const;
 
  private:

@@ -22,7 +22,7 @@ TEST_CASE("objective, counts and means of more than 2^24 blocks are exact") {
   parameters.k = 2;
   parameters.iterations = 10;
   for (parameters.threads = 1; parameters.threads <= 2; ++parameters.threads) {
-    const KmeansResult found = kmeans(values, 1, {}, parameters, Communicator::self());
+    const KmeansResult found = kmeans(values, 1, Whitening::identity(1), parameters, Communicator::self());
     REQUIRE(found.k == 2);
     CHECK(found.iterations.back().objective == double(n));
     std::int64_t members[2] = {0, 0};
