@@ -88,8 +88,9 @@ setup() {
 }
 
 do_build() {
-  setup
   local werror=OFF tests=${1:-OFF}
+  [ "$tests" = OFF ] || install_packages "${apt_packages[@]}" "${test_packages[@]}"
+  setup
   [ "${CI:-}" = true ] && werror=ON
   # A first build is what counts; who edits prefers BITFALL_UNITE=OFF.
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBITFALL_WERROR=$werror -DBITFALL_UNITE="${BITFALL_UNITE:-ON}" \
@@ -99,7 +100,6 @@ do_build() {
 }
 
 do_test() {
-  install_packages "${apt_packages[@]}" "${test_packages[@]}"
   setup
   if has_cuda_toolkit; then once kernel-tools pip_install --no-deps "${kernel_wheels[@]}"; fi
   do_build ON
@@ -148,7 +148,7 @@ do_sanitize() {
 do_lint() {
   install_packages clang-format clang-tidy shellcheck
   git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
-  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
+  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/sanitize/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   setup
   # A configuration of its own: clang can't read GCC's precompiled headers, and many sources in one unit parse LibTorch once.
   cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBITFALL_UNITE=ON \
