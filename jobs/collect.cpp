@@ -2,6 +2,7 @@
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "chosen_device.hpp"
 #include "collected.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
@@ -17,6 +18,7 @@ struct CollectOptions {
   std::string model, output;
   DataOptions data;
   std::int64_t calibration_images = 1024;
+  std::string device = "auto";
 };
 
 class CollectJob {
@@ -29,6 +31,7 @@ class CollectJob {
 
   void run() {
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    const auto device = chosen_device(options_.device, context_);
     const ShardSet shards = open_shards(options_.data, context_);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards.samples().size()),
                                         options_.calibration_images, context_.options.seed);
@@ -39,6 +42,7 @@ class CollectJob {
         plan_memory(loaded_.network, preprocessing_, static_cast<std::int64_t>(samples.size()),
                     options_.data.micro_batch, context_.threads, context_.communicator);
     context_.reporter.info(std::to_string(samples.size()) + " images, " + describe(memory));
+    run_networks_on(*device, {&loaded_.network}, context_);
     auto images = load_inputs(shards, preprocessing_, local, context_.threads, context_);
     const double begin = context_.reporter.seconds();
     walk(loaded_.network, std::move(images), WalkParameters{.threads = context_.threads},
@@ -100,6 +104,7 @@ JobEntry register_collect(CLI::App& app, CommonOptions& common) {
                   "images that statistics come from; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  add_device_option(*job, options->device, "the network runs");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { CollectJob(*options, context).run(); }};
 }

@@ -60,8 +60,10 @@ class CompressJob {
     const ShardSet shards = open_shards(options_.data, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    MemoryPlan memory = memory_of_walk(static_cast<std::int64_t>(samples_.size()));
+    run_networks_on(*device_, {&loaded_.network}, context_);
     if (options_.target.is_set()) search(shards);
-    const MemoryPlan memory = plan_for(static_cast<std::int64_t>(samples_.size()));
+    add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     context_.reporter.event("plan",
                             {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}});
     context_.reporter.info("plan: " + std::to_string(plan_.quantized_layers()) + " of " +
@@ -75,6 +77,7 @@ class CompressJob {
     if (options_.finetunes() || walks_with_teacher_)
       teacher.emplace(load_network(options_.model, context_.communicator).network);
     if (options_.permute.permute) permute(teacher);
+    if (teacher) run_networks_on(*device_, {&*teacher}, context_);
     const FinetuneSetting setting{.student = loaded_.network,
                                   .teacher = teacher ? *teacher : loaded_.network,
                                   .shards = shards,
@@ -119,11 +122,11 @@ class CompressJob {
     if (context_.options.dry_run) settle_plan(plan_, found.layers, true, loaded_.network.tensors());
   }
 
-  MemoryPlan plan_for(std::int64_t images) {
+  /// Of the host, which is where the trial for it runs.
+  MemoryPlan memory_of_walk(std::int64_t images) {
     MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
     if (walks_with_teacher_) add_teacher(memory);
-    add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     return memory;
   }
 
@@ -147,7 +150,8 @@ class CompressJob {
   }
 
   void print_plan() {
-    const MemoryPlan memory = plan_for(options_.calibration_images);
+    MemoryPlan memory = memory_of_walk(options_.calibration_images);
+    add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}};
     std::string text = to_table(plan_) + "\n";
     if (options_.permute.permute) {

@@ -2,6 +2,7 @@
 
 #include "bitfall/codebook.hpp"
 #include "bitfall/errors.hpp"
+#include "chosen_device.hpp"
 
 namespace bitfall {
 namespace {
@@ -34,6 +35,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
   add_size_options(job, options.target);
   add_permute_options(job, options.permute);
   add_cluster_options(job, options.compression.cluster);
+  add_device_option(job, options.compression.cluster.device, "networks and k-means run");
   job.add_option("--gram-rows", options.compression.moments.gram_rows,
                  "with --metric full: unfolded input rows that statistics come from; 0: all, -1: 16 a column")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
@@ -58,8 +60,7 @@ void add_options(CLI::App& job, CompressOptions& options) {
                  "with --bn-reestimate: along the walk, or in a second one at the end")
       ->check(CLI::IsMember({"walk", "end"}))
       ->capture_default_str();
-  job.add_flag("--no-embedded-model", options.no_embedded_model,
-               "leave the network's TorchScript out of the archive (docs/security.md)");
+  add_no_model_option(job, options.no_embedded_model);
   job.add_option("--kept", options.kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();

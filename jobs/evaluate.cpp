@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "bitfall/errors.hpp"
+#include "chosen_device.hpp"
 #include "evaluation.hpp"
 #include "inputs.hpp"
 #include "io/archive/safetensors.hpp"
@@ -23,7 +24,7 @@ namespace bitfall {
 namespace {
 
 struct EvaluateOptions {
-  std::string model, teacher, logits, own_model;
+  std::string model, teacher, logits, own_model, device = "auto";
   DataOptions data;
   std::int64_t images = 0;
   bool layer_errors = false;
@@ -49,6 +50,8 @@ class EvaluateJob {
   }
 
   void run() {
+    const auto device = chosen_device(options_.device, context_);
+    run_networks_on(*device, {&student_, teacher_ ? &*teacher_ : nullptr}, context_);
     const double begin = context_.reporter.seconds();
     context_.communicator.guarded("evaluating " + options_.model, [&] { evaluate(); });
     agree_on_bad_images(shards_, context_);
@@ -103,8 +106,8 @@ class EvaluateJob {
     const std::string first = shards_.samples().at(static_cast<std::size_t>(batch.indices.front())).key;
     const at::Tensor input = to_tensor(std::move(batch));
     // In-place operators may change a network's input, so the teacher gets its own.
-    at::Tensor reference = teacher_ ? teacher_->forward(input.clone()) : at::Tensor();
-    at::Tensor logits = student_.forward(input);
+    at::Tensor reference = teacher_ ? teacher_->forward(input.clone()).cpu() : at::Tensor();
+    at::Tensor logits = student_.forward(input).cpu();
     if (!replaced.empty()) leave_out(replaced, labels, logits, reference);
     try {
       part.add(logits, labels, reference);
@@ -206,6 +209,7 @@ JobEntry register_evaluate(CLI::App& app, CommonOptions& common) {
       "also the relative output error of each quantized layer (needs --teacher, holds all images in memory)");
   job->add_option("--save-logits", options->logits,
                   "write all logits to this safetensors file, in sample order");
+  add_device_option(*job, options->device, "networks run");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { EvaluateJob(*options, context).run(); }};
 }

@@ -58,7 +58,7 @@ at::Tensor as_matrix(const at::Tensor& logits, std::int64_t rows) {
   if (logits.dim() != 2 || logits.size(0) != rows) {
     throw DataError("the network's output is not a matrix of logits [images, classes]");
   }
-  return logits.to(at::kFloat).contiguous();
+  return logits.to(at::kCPU, at::kFloat).contiguous();
 }
 
 }  // namespace

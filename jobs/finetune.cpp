@@ -5,6 +5,7 @@
 #include "bitfall/archive.hpp"
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
+#include "chosen_device.hpp"
 #include "codebook_option.hpp"
 #include "finetuning.hpp"
 #include "inputs.hpp"
@@ -21,7 +22,7 @@ namespace bitfall {
 namespace {
 
 struct FinetuneJobOptions {
-  std::string archive, teacher, output, model;
+  std::string archive, teacher, output, model, device = "auto";
   bool no_embedded_model = false;
   DataOptions data;
   FinetuneOptions finetune;
@@ -54,6 +55,7 @@ class FinetuneJob {
 
   void run() {
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
+    const auto device = chosen_device(options_.device, context_);
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
@@ -63,6 +65,7 @@ class FinetuneJob {
     std::optional<StopRequest> stop;
     if (run_file.exists()) stop.emplace(limit_seconds);
     if (resumed) show_checkpoint(*resumed, student_.network, layers_, run_file.path());
+    run_networks_on(*device, {&student_.network, &teacher_.network}, context_);
     const FinetuneSetting setting{.student = student_.network,
                                   .teacher = teacher_.network,
                                   .shards = shards,
@@ -161,8 +164,7 @@ JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
   job->add_option("--teacher", options->teacher, "TorchScript of the uncompressed network")->required();
   job->add_option("-o,--output", options->output, "the archive to write")->required();
   add_model_option(*job, options->model);
-  job->add_flag("--no-embedded-model", options->no_embedded_model,
-                "leave the network's TorchScript out of the archive (docs/security.md)");
+  add_no_model_option(*job, options->no_embedded_model);
   add_finetune_options(*job, options->finetune);
   job->add_flag("--bn-reestimate", options->bn_reestimate, "recompute batch-norm statistics at the end");
   job->add_option("--calibration-images", options->calibration_images, "images for --bn-reestimate; 0: all")
@@ -173,6 +175,7 @@ JobEntry register_finetune(CLI::App& app, CommonOptions& common) {
       ->capture_default_str();
   add_codebook_option(*job, options->codebook, "default: as the archive has them");
   add_checkpoint_options(*job, options->checkpoints);
+  add_device_option(*job, options->device, "networks run");
   options->recipe.add_option(*job);
   add_common_options(*job, common);
   return {job, [options](JobContext& context) {

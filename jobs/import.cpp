@@ -61,8 +61,7 @@ JobEntry register_import(CLI::App& app, CommonOptions& common) {
                   "how unquantized tensors are stored: exact (fp16 where nothing is lost), fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
-  job->add_flag("--no-embedded-model", options->no_embedded_model,
-                "leave the network's TorchScript out of the archive (docs/security.md)");
+  add_no_model_option(*job, options->no_embedded_model);
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { run_import(*options, context); }};
 }

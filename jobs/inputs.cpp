@@ -53,6 +53,11 @@ void add_model_option(CLI::App& job, std::string& model) {
                  "TorchScript of an archive's network, to run in place of the one that the archive carries");
 }
 
+void add_no_model_option(CLI::App& job, bool& no_embedded_model) {
+  job.add_flag("--no-embedded-model", no_embedded_model,
+               "leave the network's TorchScript out of the archive (docs/security.md)");
+}
+
 void add_data_options(CLI::App& job, DataOptions& options) {
   job.add_option("-d,--data", options.shards, "glob of WebDataset shards, quoted: 'train-*.tar'")->required();
   job.add_option("--preprocess", options.preprocess, "imagenet, cifar or a TOML file")->capture_default_str();

@@ -28,6 +28,8 @@ struct LoadedNetwork {
                                          const std::string& model = "");
 /// Adds --model, for `load_network`.
 void add_model_option(CLI::App& job, std::string& model);
+/// Adds --no-embedded-model, of jobs that write archives.
+void add_no_model_option(CLI::App& job, bool& no_embedded_model);
 
 /// Options of jobs that read images.
 struct DataOptions {

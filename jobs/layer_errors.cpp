@@ -49,8 +49,8 @@ std::vector<LayerError> measure_layer_errors(const Network& student, const Netwo
     if (!index) return;
     const Layer& layer = student.layers().at(*index);
     if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;
-    const at::Tensor original = teacher.tensor(layer.weight_name);
-    const at::Tensor difference = original - student.tensor(layer.weight_name);
+    const at::Tensor original = student.place(teacher.tensor(layer.weight_name));
+    const at::Tensor difference = original - student.place(student.tensor(layer.weight_name));
     if (difference.abs().max().item<double>() == 0) return;  // not quantized
     std::vector<double> error(step.inputs.size()), signal(step.inputs.size());
     communicator.guarded("measuring layer " + layer.name, [&] {

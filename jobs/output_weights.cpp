@@ -40,7 +40,7 @@ std::vector<Place> places_of(const Network& network) {
 /// Labels drawn from the rows of softmax(logits), the image's index being the counter.
 std::vector<std::int64_t> draw_labels(const at::Tensor& logits, std::int64_t first_image,
                                       std::uint64_t seed) {
-  const at::Tensor shares = at::softmax(logits.to(at::kDouble), 1).contiguous();
+  const at::Tensor shares = at::softmax(logits.to(at::kCPU, at::kDouble), 1).contiguous();
   const double* share = shares.const_data_ptr<double>();
   std::vector<std::int64_t> labels;
   for (std::int64_t image = 0; image < shares.size(0); ++image) {
@@ -58,7 +58,7 @@ std::vector<std::int64_t> draw_labels(const at::Tensor& logits, std::int64_t fir
 /// sums[r] += sum over images and positions of gradient_r^2; channels are the second dimension of a
 /// convolution's output, the last of a linear layer's.
 void add_squares(const Layer& layer, const at::Tensor& gradient, std::span<double> sums) {
-  const at::Tensor plain = gradient.contiguous();
+  const at::Tensor plain = gradient.cpu().contiguous();
   const std::int64_t rows = layer.rows();
   const bool last = layer.kind == LayerKind::linear;
   const std::int64_t length = last ? 1 : plain.numel() / std::max<std::int64_t>(1, plain.size(0)) / rows;
@@ -79,8 +79,8 @@ void add_micro_batch(const Network& network, const std::vector<Place>& places, c
   const c10::AutoGradMode with_gradients(true);
   const at::Tensor logits = network.output(values);
   const auto labels = draw_labels(logits.detach(), first_image, seed);
-  const at::Tensor loss =
-      at::cross_entropy_loss(logits, at::tensor(at::ArrayRef<std::int64_t>(labels)), {}, at::Reduction::Sum);
+  const at::Tensor loss = at::cross_entropy_loss(
+      logits, network.place(at::tensor(at::ArrayRef<std::int64_t>(labels))), {}, at::Reduction::Sum);
   const auto gradients = network.gradients(values, loss);
   for (std::size_t i = 0; i < places.size(); ++i)
     add_squares(places[i].layer, gradients[i],

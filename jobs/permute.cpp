@@ -52,7 +52,8 @@ at::Tensor noise(const std::vector<std::int64_t>& image_shape) {
 
 /// max |a - b| / max |a|; 0 for equal ones.
 double relative_difference(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor left = a.to(at::kDouble).contiguous(), right = b.to(at::kDouble).contiguous();
+  const at::Tensor left = a.to(at::kCPU, at::kDouble).contiguous(),
+                   right = b.to(at::kCPU, at::kDouble).contiguous();
   double difference = 0, largest = 0;
   for (std::int64_t i = 0; i < left.numel(); ++i) {
     const double value = left.const_data_ptr<double>()[i];

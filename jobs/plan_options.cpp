@@ -49,11 +49,6 @@ void add_cluster_options(CLI::App& job, ClusterParameters& parameters) {
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   add_codebook_option(job, parameters.codebook_type, "default: fp16");
-  job.add_option("--device", parameters.device,
-                 "what k-means runs on: cpu, cuda (a GPU for each rank of a host), or auto: cuda where every "
-                 "rank has a GPU; the result is the same")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
 }
 
 Plan make_plan(const Network& network, PlanOptions options, const std::vector<PlanOverride>& overrides) {

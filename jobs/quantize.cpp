@@ -204,11 +204,11 @@ JobEntry register_quantize(CLI::App& app, CommonOptions& common) {
   add_plan_options(*job, options->plan);
   add_size_options(*job, options->target);
   add_cluster_options(*job, options->cluster);
+  add_device_option(*job, options->cluster.device, "k-means runs");
   job->add_option("--kept", options->kept, "how unquantized tensors are stored: exact, fp16 or folded")
       ->check(CLI::IsMember({"exact", "fp16", "folded"}))
       ->capture_default_str();
-  job->add_flag("--no-embedded-model", options->no_embedded_model,
-                "leave the network's TorchScript out of the archive (docs/security.md)");
+  add_no_model_option(*job, options->no_embedded_model);
   job->add_flag("--dry-run", common.dry_run, "print the plan (layers, d, k, bytes) and stop");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { QuantizeJob(*options, context).run(); }};

@@ -8,7 +8,17 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-RANKS = 2
+
+
+def rank_count():
+    """Two, or as many as there are GPUs where every rank wants one of its own."""
+    if "cuda" not in sys.argv:
+        return 2
+    listed = subprocess.run(["nvidia-smi", "-L"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return min(2, listed.count("GPU "))
+
+
+RANKS = rank_count()
 
 
 def bitfall(program, *arguments, ranks=RANKS):

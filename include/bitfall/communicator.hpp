@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,17 @@ class MpiSession {
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
+};
+
+/// Another way to sum integers over the ranks of a group: NCCL, for values that a device works with.
+class LargeSum {
+ public:
+  LargeSum() = default;
+  virtual ~LargeSum() = default;
+  LargeSum(const LargeSum&) = delete;
+  LargeSum& operator=(const LargeSum&) = delete;
+  /// As Communicator::sum.
+  virtual void sum(std::span<std::int64_t> values) const = 0;
 };
 
 /// A group of ranks. Cheap to copy; all members are collective unless noted: every rank of the group calls
@@ -38,6 +50,10 @@ class Communicator {
   void barrier() const;
   /// In place: every rank afterwards has the element-wise sum over ranks. [1,2]+[3,4] -> [4,6] everywhere.
   void sum(std::span<std::int64_t> values) const;
+  /// From now on sums of large_sum_values and more go this way, for this group and all copies of it; MPI's
+  /// shorter latency wins below. nullptr: MPI again. The same on every rank; not collective.
+  void use_for_large_sums(std::shared_ptr<const LargeSum> way) const;
+  static constexpr std::size_t large_sum_values = 4096;
   /// Every rank gets the largest value of all ranks.
   [[nodiscard]] double max(double value) const;
   [[nodiscard]] std::int64_t max(std::int64_t value) const;
@@ -84,10 +100,14 @@ class Communicator {
 
  private:
   Communicator(void* comm, int rank, int size) : comm_(comm), rank_(rank), size_(size) {}
+  struct Ways {
+    std::shared_ptr<const LargeSum> large_sum;
+  };
   void* comm_ =
       nullptr;  ///< an MPI_Comm; nullptr: this rank alone. Kept opaque so that mpi.h stays out of headers.
   int rank_ = 0;
   int size_ = 1;
+  std::shared_ptr<Ways> ways_ = std::make_shared<Ways>();
 };
 
 }  // namespace bitfall

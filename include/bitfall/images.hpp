@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,7 +80,7 @@ class BadImages {
  private:
   std::int64_t most_;
   mutable std::mutex mutex_;
-  std::map<std::int64_t, std::string> noted_;
+  std::set<std::int64_t> noted_;
 };
 
 /// One sample of a shard.

@@ -112,11 +112,22 @@ class Network {
   /// start + all steps + output.
   [[nodiscard]] at::Tensor forward(at::Tensor input) const;
 
-  /// A parameter or buffer by qualified name (shares storage with the network).
+  /// A parameter or buffer by qualified name (shares storage with the network; to change it, set_tensor).
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
-  /// Overwrites it in place; sizes must match.
+  /// Overwrites it in place; sizes must match. `value` may lie where passes run: the host's copy is then made
+  /// when somebody asks for it.
   void set_tensor(const std::string& name, const at::Tensor& value);
   void set_tensor(const std::string& name, std::span<const float> value);
+
+  /// From now on passes run on this device of LibTorch ("cuda:0"), on copies of all tensors; inputs travel
+  /// there, values between steps, outputs and gradients are there. tensor() stays on the host. "": on the
+  /// host, without copies, as at first. Throws ClusterError when LibTorch can't use the device, DataError
+  /// when the network reads parameters inside control flow.
+  void use_device(const std::string& device);
+  /// Whether passes run on such copies: one thread then is enough to keep the device busy.
+  [[nodiscard]] bool on_device() const;
+  /// `value` where passes run: itself, if it is there.
+  [[nodiscard]] at::Tensor place(const at::Tensor& value) const;
 
   /// The module with its current values, as `torch.jit.save` writes it.
   [[nodiscard]] std::string save() const;
@@ -126,6 +137,7 @@ class Network {
 
  private:
   struct Impl;
+  [[nodiscard]] const at::Tensor& find(const std::string& name) const;
   explicit Network(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

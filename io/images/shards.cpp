@@ -90,7 +90,7 @@ void ShardSet::allow_bad_images(std::int64_t most) {
 
 void BadImages::note(std::int64_t sample, const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  noted_.emplace(sample, reason);
+  noted_.insert(sample);
   if (static_cast<std::int64_t>(noted_.size()) <= most_) return;
   throw DataError(reason + (most_ == 0 ? ""
                                        : "; with the ones before it there are more than --max-bad-images " +
@@ -99,9 +99,7 @@ void BadImages::note(std::int64_t sample, const std::string& reason) {
 
 std::vector<std::int64_t> BadImages::samples() const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::int64_t> samples;
-  for (const auto& [sample, reason] : noted_) samples.push_back(sample);
-  return samples;
+  return {noted_.begin(), noted_.end()};
 }
 
 std::string ShardSet::fingerprint() const {

@@ -1,4 +1,5 @@
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -6,6 +7,7 @@
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "calibration/channel_kernels.hpp"
+#include "calibration/device_moments.hpp"
 #include "calibration/partial_sums.hpp"
 #include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
@@ -47,8 +49,16 @@ struct ChannelSums {
       throw DataError("batch norm '" + batch_norm.name + "': its input does not have " +
                       std::to_string(channels) + " channels");
     }
+    if (input.numel() == 0) return;
+    if (!input.is_cpu()) {
+      const at::Tensor found =
+          device_channel_sums(input, at::tensor(at::ArrayRef<double>(centers)).to(input.device()), power)
+              .cpu();
+      const double* value = found.const_data_ptr<double>();
+      for (std::size_t channel = 0; channel < channels; ++channel) sums[channel] += value[channel];
+      return;
+    }
     const at::Tensor plain = input.to(at::kFloat).contiguous();
-    if (plain.numel() == 0) return;
     const float* plane = plain.const_data_ptr<float>();
     const std::int64_t length = plain.numel() / plain.size(0) / plain.size(1);
     for (std::int64_t image = 0; image < plain.size(0); ++image) {

@@ -4,6 +4,7 @@
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
+#include "calibration/device_moments.hpp"
 #include "calibration/gram_kernels.hpp"
 #include "calibration/layer_window.hpp"
 #include "calibration/partial_sums.hpp"
@@ -58,6 +59,18 @@ void add_micro_batch(const Layer& layer, const at::Tensor& input, const GramPara
   });
 }
 
+/// The same of an input that lies on a device.
+void add_device_micro_batch(const Layer& layer, const at::Tensor& input, const GramParameters& parameters,
+                            std::span<double> sums) {
+  const std::int64_t d = parameters.d;
+  const at::Tensor moments = device_moments(layer, input, d, parameters.per_position).cpu().contiguous();
+  const double* matrix = moments.const_data_ptr<double>();
+  double* sum = sums.data();
+  for (std::int64_t j = 0; j < moments.size(0); ++j, matrix += d * d)
+    for (std::int64_t a = 0; a < d; ++a)
+      for (std::int64_t b = a; b < d; ++b) *sum++ += matrix[a * d + b];
+}
+
 /// The symmetric d x d matrices of `count` upper triangles.
 std::vector<double> full_matrices(std::span<const double> triangles, std::int64_t d) {
   const std::size_t size = static_cast<std::size_t>(d);
@@ -84,13 +97,18 @@ Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, con
   PartialSums partials(inputs.size(), matrices * static_cast<std::size_t>(pair_count(d)));
   std::vector<std::int64_t> samples(inputs.size());
   communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
-    parallel_for(static_cast<std::int64_t>(inputs.size()), parameters.threads, [&](std::int64_t index) {
+    const bool on_host =
+        std::all_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.is_cpu(); });
+    const int threads = on_host ? parameters.threads : 1;
+    parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t index) {
       const auto i = static_cast<std::size_t>(index);
       with_torch_errors(
           [&] {
-            const at::Tensor input = prepare_input(layer, inputs[i]);
+            const at::Tensor input =
+                on_host ? prepare_input(layer, inputs[i]) : with_images(layer, inputs[i]);
             samples[i] = sample_count(layer, input);
-            add_micro_batch(layer, input, parameters, partials.row(i));
+            const auto add = on_host ? add_micro_batch : add_device_micro_batch;
+            add(layer, input, parameters, partials.row(i));
           },
           [&] { return "layer '" + layer.name + "'"; });
     });

@@ -40,9 +40,12 @@ WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
   return shape;
 }
 
+at::Tensor with_images(const Layer& layer, const at::Tensor& input) {
+  return layer.kind == LayerKind::convolution && input.dim() == 3 ? input.unsqueeze(0) : input;
+}
+
 at::Tensor prepare_input(const Layer& layer, const at::Tensor& input) {
-  at::Tensor plain = input.to(at::kFloat).contiguous();
-  return layer.kind == LayerKind::convolution && plain.dim() == 3 ? plain.unsqueeze(0) : plain;
+  return with_images(layer, input.to(at::kCPU, at::kFloat).contiguous());
 }
 
 namespace {
@@ -61,7 +64,7 @@ std::string first_bad_image(std::span<const at::Tensor> inputs, std::span<const 
   const bool named = names.size() == count_images(inputs);
   std::size_t image = 0;
   for (const at::Tensor& input : inputs) {
-    const at::Tensor plain = input.to(at::kFloat).contiguous();
+    const at::Tensor plain = input.to(at::kCPU, at::kFloat).contiguous();
     const std::int64_t images = plain.dim() == 0 ? 1 : plain.size(0);
     const std::int64_t each = images == 0 ? 0 : plain.numel() / images;
     const float* value = plain.const_data_ptr<float>();

@@ -35,7 +35,10 @@ class Frontier {
  public:
   Frontier(const Network& network, std::vector<at::Tensor> micro_batches, int threads,
            const Communicator& communicator)
-      : network_(network), threads_(threads), communicator_(communicator), bytes_of_(micro_batches.size()) {
+      : network_(network),
+        threads_(network.on_device() ? 1 : threads),
+        communicator_(communicator),
+        bytes_of_(micro_batches.size()) {
     // Errors name a micro-batch by its index in the whole list, which no rank
     // count changes.
     const std::vector<std::int64_t> mine{static_cast<std::int64_t>(micro_batches.size())};
@@ -104,10 +107,8 @@ class Frontier {
     try {
       network_.run_step(step, values_[i]);
     } catch (const DataError& error) {
-      const std::string text = error.what();
-      if (text.find("can't allocate memory") != std::string::npos) throw std::bad_alloc();
       throw DataError("micro-batch " + std::to_string(first_index_ + static_cast<std::int64_t>(i)) + ": " +
-                      text);
+                      error.what());
     }
   }
 

@@ -20,6 +20,12 @@ struct VisibleDevices {
 /// be told.
 [[nodiscard]] std::string device_identity(int index);
 
+/// LibTorch's name of the device, for networks that run there.
+[[nodiscard]] std::string network_device(int index);
+/// Why LibTorch can't use devices here; empty when it can. Its part for CUDA is loaded by this call: a
+/// program that needs no device starts without.
+[[nodiscard]] std::string network_obstacle();
+
 /// What a failed call says: the call, the rank, the host and what the library says of it.
 [[noreturn]] void throw_failed_call(const std::string& call, int rank, const std::string& problem);
 

@@ -1,6 +1,7 @@
 #include "cuda/device.hpp"
 
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 
@@ -20,6 +21,16 @@ std::string device_identity(int index) {
   cudaDeviceProp properties{};
   if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) return "";
   return std::string(properties.uuid.bytes, sizeof properties.uuid.bytes);
+}
+
+std::string network_device(int index) {
+  return "cuda:" + std::to_string(index);
+}
+
+std::string network_obstacle() {
+  // It registers itself with the part that the program is linked with, and stays.
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return "";
+  return std::string("LibTorch's part for CUDA can't be loaded: ") + dlerror();
 }
 
 Device::Device(int index, int rank) : rank_(rank) {

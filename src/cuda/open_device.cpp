@@ -5,7 +5,9 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "cuda/cuda_backend.hpp"
 #include "cuda/device.hpp"
@@ -26,15 +28,46 @@ int device_of(const LocalRank& local) {
   return local.rank % visible_devices().count;
 }
 
+/// The rank's device and its link to those of the others.
+struct LinkedDevice {
+  LinkedDevice(int index, int rank) : device(index, rank) {}
+  Device device;
+  std::unique_ptr<DeviceSum> link;  ///< of more than one rank
+};
+
+/// Sums of values that lie on the host, by way of the devices: up, over NCCL, and down.
+class SumOverDevices final : public LargeSum {
+ public:
+  explicit SumOverDevices(std::shared_ptr<const LinkedDevice> linked) : linked_(std::move(linked)) {}
+  void sum(std::span<std::int64_t> values) const override {
+    Buffer<std::int64_t> there(linked_->device, static_cast<std::int64_t>(values.size()));
+    there.upload(values);
+    linked_->link->sum(there.data(), there.data(), there.size());
+    linked_->link->wait();
+    there.download(values);
+  }
+
+ private:
+  std::shared_ptr<const LinkedDevice> linked_;
+};
+
 class CudaDevice final : public ComputeDevice {
  public:
   CudaDevice(int index, const Communicator& communicator)
-      : ranks_(communicator.size()), communicator_(communicator), device_(index, communicator.rank()) {}
+      : ranks_(communicator.size()),
+        network_device_(network_device(index)),
+        communicator_(communicator),
+        linked_(std::make_shared<LinkedDevice>(index, communicator.rank())) {}
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+  ~CudaDevice() override { communicator_.use_for_large_sums(nullptr); }
   void connect() {
-    sum_ = make_device_sum(device_, communicator_);
-    backend_.emplace(device_, sum_.get());
+    linked_->link = make_device_sum(linked_->device, communicator_);
+    backend_.emplace(linked_->device, linked_->link.get());
+    if (linked_->link != nullptr) communicator_.use_for_large_sums(std::make_shared<SumOverDevices>(linked_));
   }
   [[nodiscard]] const Backend& backend() const override { return *backend_; }
+  [[nodiscard]] std::string networks() const override { return network_device_; }
   [[nodiscard]] std::string description() const override {
     return "cuda, a device for " +
            std::string(ranks_ == 1 ? "the rank" : "each of " + std::to_string(ranks_) + " ranks");
@@ -42,9 +75,9 @@ class CudaDevice final : public ComputeDevice {
 
  private:
   int ranks_;
+  std::string network_device_;
   Communicator communicator_;
-  Device device_;
-  std::unique_ptr<DeviceSum> sum_;
+  std::shared_ptr<LinkedDevice> linked_;
   std::optional<CudaBackend> backend_;
 };
 
@@ -52,7 +85,7 @@ class CudaDevice final : public ComputeDevice {
 
 std::string obstacle(const LocalRank& /*local*/) {
   const VisibleDevices visible = visible_devices();
-  if (visible.count > 0) return "";
+  if (visible.count > 0) return network_obstacle();
   return "no CUDA device on " + host_name() + (visible.problem.empty() ? "" : ": " + visible.problem);
 }
 

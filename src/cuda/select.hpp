@@ -17,7 +17,10 @@ enum class DeviceChoice { automatic, cpu, cuda };
 class ComputeDevice {
  public:
   virtual ~ComputeDevice() = default;
+  /// What k-means runs on.
   [[nodiscard]] virtual const Backend& backend() const = 0;
+  /// What networks run on, for Network::use_device.
+  [[nodiscard]] virtual std::string networks() const = 0;
   /// For people: "cpu" and, of `auto`, why no device; or "cuda, a device for each of 4 ranks".
   [[nodiscard]] virtual std::string description() const = 0;
 };

@@ -35,7 +35,8 @@ at::Tensor distillation_loss(const at::Tensor& student, const at::Tensor& teache
                         std::to_string(student.size(1)) + " classes");
       }
     }
-    const at::Tensor target = at::tensor(at::ArrayRef<std::int64_t>(labels.data(), labels.size()));
+    const at::Tensor target =
+        at::tensor(at::ArrayRef<std::int64_t>(labels.data(), labels.size())).to(student.device());
     loss = loss + at::cross_entropy_loss(student, target, {}, at::Reduction::Sum) *
                       (parameters.label_weight / static_cast<double>(images));
   }

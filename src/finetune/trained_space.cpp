@@ -1,5 +1,8 @@
 #include "finetune/trained_space.hpp"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -35,9 +38,29 @@ std::vector<std::int64_t> TrainedSpace::lengths() const {
   return lengths;
 }
 
-void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<double> out) const {
+const DeviceCodes& TrainedSpace::codes_on(at::Device device, const Part& part) {
+  if (!part.on_device)
+    part.on_device = device_codes(part.codes, static_cast<std::int64_t>(part.length) / part.d, device);
+  return *part.on_device;
+}
+
+void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<double> out,
+                          bool on_device) const {
   BITFALL_ASSERT(gradients.size() == parts_.size() && out.size() == values_.size(),
                  "one gradient for each part");
+  if (on_device) {
+    std::vector<at::Tensor> flat;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const Part& part = parts_[i];
+      flat.push_back(
+          (part.d > 0 ? device_codebook_gradient(gradients[i], codes_on(gradients[i].device(), part), part.d)
+                      : gradients[i].to(at::kDouble))
+              .reshape({-1}));
+    }
+    const at::Tensor all = at::cat(flat).cpu();
+    std::copy_n(all.const_data_ptr<double>(), out.size(), out.begin());
+    return;
+  }
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
     const at::Tensor gradient = gradients[i].contiguous();
@@ -51,7 +74,22 @@ void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<doubl
   }
 }
 
+void TrainedSpace::write_on_device(Network& network) const {
+  // One copy to the device: values are few, weights many.
+  const at::Tensor values = network.place(at::tensor(at::ArrayRef<float>(values_)));
+  for (const TensorInfo& tensor : network.tensors()) {
+    const Part* part = find(tensor.name);
+    if (part == nullptr) continue;
+    const auto first = static_cast<std::int64_t>(part->first),
+               length = static_cast<std::int64_t>(part->length);
+    at::Tensor value = values.slice(0, first, first + length);
+    if (part->d > 0) value = device_decode(value.view({-1, part->d}), codes_on(value.device(), *part));
+    network.set_tensor(part->name, value.view(tensor.shape));
+  }
+}
+
 void TrainedSpace::write(Network& network) const {
+  if (network.on_device()) return write_on_device(network);
   std::vector<float> dense;
   for (const Part& part : parts_) {
     const std::span<const float> values = std::span(values_).subspan(part.first, part.length);
@@ -81,6 +119,7 @@ bool TrainedSpace::set_codes(const std::string& weight_name, std::span<const std
     if (part.name != weight_name || part.d == 0) continue;
     BITFALL_ASSERT(part.codes.size() == codes.size(), weight_name);
     part.codes.assign(codes.begin(), codes.end());
+    part.on_device.reset();
     return true;
   }
   return false;

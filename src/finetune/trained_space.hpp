@@ -3,12 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "bitfall/network.hpp"
 #include "bitfall/quantized_layer.hpp"
+#include "finetune/device_codes.hpp"
 
 namespace bitfall {
 
@@ -26,9 +28,11 @@ class TrainedSpace {
   /// Length of each part of the vector.
   [[nodiscard]] std::vector<std::int64_t> lengths() const;
 
-  /// Gradients of the flat vector from those of the tensors of names().
-  void gather(std::span<const at::Tensor> gradients, std::span<double> out) const;
-  /// Writes weights (decoded from the float32 codebooks) and tensors into the network, in place.
+  /// Gradients of the flat vector from those of the tensors of names(). `on_device`: summed where they lie,
+  /// and only the result travels; the same bits.
+  void gather(std::span<const at::Tensor> gradients, std::span<double> out, bool on_device = false) const;
+  /// Writes weights (decoded from the float32 codebooks) and tensors into the network, in place; decoded on
+  /// the device where its passes run on one.
   void write(Network& network) const;
   /// The codebook of a layer that was added, as it is now; empty when it was not.
   [[nodiscard]] std::span<const float> codebook(const std::string& weight_name) const;
@@ -42,9 +46,12 @@ class TrainedSpace {
   struct Part {
     std::string name;
     std::size_t first = 0, length = 0;
-    std::int64_t d = 0;                ///< 0: a dense tensor
-    std::vector<std::uint16_t> codes;  ///< of a codebook
+    std::int64_t d = 0;                                 ///< 0: a dense tensor
+    std::vector<std::uint16_t> codes;                   ///< of a codebook
+    mutable std::optional<DeviceCodes> on_device = {};  ///< made when first needed
   };
+  [[nodiscard]] static const DeviceCodes& codes_on(at::Device device, const Part& part);
+  void write_on_device(Network& network) const;
   [[nodiscard]] const Part* find(const std::string& name) const;
 
   std::vector<Part> parts_;

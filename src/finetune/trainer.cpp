@@ -23,22 +23,24 @@ double now() {
 /// LibTorch's autocast on this thread while it lives. Without its cache: weights change every step.
 class Autocast {
  public:
-  explicit Autocast(Precision precision)
-      : was_on_(at::autocast::is_autocast_enabled(at::kCPU)),
+  Autocast(Precision precision, c10::DeviceType device)
+      : device_(device),
+        was_on_(at::autocast::is_autocast_enabled(device)),
         cached_(at::autocast::is_autocast_cache_enabled()) {
     if (precision != Precision::bf16) return;
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
     at::autocast::set_autocast_cache_enabled(false);
-    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_enabled(device, true);
   }
   ~Autocast() {
-    at::autocast::set_autocast_enabled(at::kCPU, was_on_);
+    at::autocast::set_autocast_enabled(device_, was_on_);
     at::autocast::set_autocast_cache_enabled(cached_);
   }
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
+  c10::DeviceType device_;
   bool was_on_, cached_;
 };
 
@@ -98,11 +100,12 @@ void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outc
   LiveValues values;
   double forward = 0;
   {
-    const Autocast autocast(parameters_.precision);
+    const at::Tensor input = student_.place(batch.images);
+    const Autocast autocast(parameters_.precision, input.device().type());
     // In-place operators may change a network's input, so the teacher gets its own.
-    target = teacher_.forward(batch.images.clone()).to(at::kFloat);
+    target = teacher_.forward(input.clone()).to(at::kFloat);
     forward = now();
-    values = student_.start(batch.images, request_);
+    values = student_.start(input, request_);
     for (std::int64_t step = 0; step < student_.step_count(); ++step) student_.run_step(step, values);
     given = student_.output(values);
   }
@@ -115,17 +118,18 @@ void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outc
   const c10::AutoGradMode no_gradients(false);
   outcome.row.assign(static_cast<std::size_t>(sums_.size()), 0.0);
   const std::size_t trained = space_.values().size();
-  space_.gather(gradients, std::span(outcome.row).first(trained));
+  space_.gather(gradients, std::span(outcome.row).first(trained), student_.on_device());
   const at::Tensor guess = logits.argmax(1);
-  const at::Tensor label = at::tensor(at::ArrayRef<std::int64_t>(batch.labels));
+  const at::Tensor label = student_.place(at::tensor(at::ArrayRef<std::int64_t>(batch.labels)));
   outcome.counts = {count_equal(guess, label), count_equal(guess, target.argmax(1)), batch.images.size(0)};
   std::size_t place = trained;
   const double weight = static_cast<double>(batch.images.size(0)) / static_cast<double>(images);
   for (const std::int64_t step : norms_) {
     const BatchStatistics& found = student_.batch_statistics(step, values);
     const auto channels = static_cast<std::size_t>(found.mean.numel());
-    const float* mean = found.mean.const_data_ptr<float>();
-    const float* variance = found.variance.const_data_ptr<float>();
+    const at::Tensor host_mean = found.mean.cpu(), host_variance = found.variance.cpu();
+    const float* mean = host_mean.const_data_ptr<float>();
+    const float* variance = host_variance.const_data_ptr<float>();
     const auto n = static_cast<double>(found.values);
     for (std::size_t c = 0; c < channels; ++c, ++place) {
       // E[x] and E[x^2] = var (n - 1)/n + E[x]^2, weighed so that micro-batches add up to the batch
@@ -143,8 +147,9 @@ void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outc
 StepReport Trainer::step(std::span<const TrainingBatch> local, const GlobalBatch& batch, double learning_rate,
                          std::span<std::int64_t> flags, const Communicator& communicator) {
   std::vector<Outcome> outcomes(local.size());
+  const int threads = student_.on_device() ? 1 : parameters_.threads;
   communicator.guarded("finetuning", [&] {
-    parallel_for(static_cast<std::int64_t>(local.size()), parameters_.threads, [&](std::int64_t i) {
+    parallel_for(static_cast<std::int64_t>(local.size()), threads, [&](std::int64_t i) {
       run(local[static_cast<std::size_t>(i)], batch.images, outcomes[static_cast<std::size_t>(i)]);
     });
   });
@@ -154,9 +159,9 @@ StepReport Trainer::step(std::span<const TrainingBatch> local, const GlobalBatch
   for (Outcome& outcome : outcomes) {
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += outcome.counts[i];
     rows.push_back(std::move(outcome.row));
-    report.seconds.teacher += outcome.seconds.teacher / parameters_.threads;
-    report.seconds.forward += outcome.seconds.forward / parameters_.threads;
-    report.seconds.backward += outcome.seconds.backward / parameters_.threads;
+    report.seconds.teacher += outcome.seconds.teacher / threads;
+    report.seconds.forward += outcome.seconds.forward / threads;
+    report.seconds.backward += outcome.seconds.backward / threads;
   }
   const double exchange = now();
   counts.insert(counts.end(), flags.begin(), flags.end());
@@ -183,8 +188,10 @@ void Trainer::update_statistics(std::span<const double> moments, std::span<const
   for (std::size_t i = 0; i < norms_.size(); ++i) {
     const auto channels = static_cast<std::size_t>(channels_[i]);
     const BatchNormStep& norm = *student_.batch_norm_of_step(norms_[i]);
-    float* mean = student_.tensor(norm.running_mean).mutable_data_ptr<float>();
-    float* variance = student_.tensor(norm.running_variance).mutable_data_ptr<float>();
+    const at::Tensor new_mean = student_.tensor(norm.running_mean).clone();
+    const at::Tensor new_variance = student_.tensor(norm.running_variance).clone();
+    float* mean = new_mean.mutable_data_ptr<float>();
+    float* variance = new_variance.mutable_data_ptr<float>();
     const auto n = static_cast<double>(values[i]);
     for (std::size_t c = 0; c < channels; ++c) {
       const double m = moments[first + c];
@@ -194,6 +201,8 @@ void Trainer::update_statistics(std::span<const double> moments, std::span<const
       variance[c] = static_cast<float>((1 - momentum) * double(variance[c]) + momentum * v);
     }
     first += 2 * channels;
+    student_.set_tensor(norm.running_mean, new_mean);
+    student_.set_tensor(norm.running_variance, new_variance);
   }
 }
 

@@ -42,7 +42,8 @@ struct GlobalBatch {
 struct StepReport {
   double loss = 0;  ///< mean over the batch
   std::int64_t top1 = 0, agreement = 0, images = 0;
-  /// Of this rank; the first three are means over its threads.
+  /// Of this rank; the first three are means over its threads. On a device, which works behind the host's
+  /// back, `backward` is what is left of the pass when all of it has been asked for.
   struct Seconds {
     double teacher = 0, forward = 0, backward = 0, exchange = 0, update = 0;
   } seconds;

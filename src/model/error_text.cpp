@@ -2,7 +2,10 @@
 
 #include <c10/util/Exception.h>
 
+#include <new>
 #include <string_view>
+
+#include "bitfall/errors.hpp"
 
 namespace bitfall {
 namespace {
@@ -47,6 +50,18 @@ std::string essential_line(const std::exception& error) {
   }
   while (line.ends_with('.')) line.remove_suffix(1);
   return line.empty() ? "unknown error" : std::string(line);
+}
+
+void throw_as_ours(const std::exception& error, const std::string& where) {
+  const std::string_view text = error.what();
+  const auto says = [&](std::string_view words) { return text.find(words) != std::string_view::npos; };
+  if (says("can't allocate memory")) throw std::bad_alloc();
+  if (says("CUDA out of memory"))
+    throw ClusterError(where + ": the device's memory is full (" + essential_line(error) +
+                       "); use more ranks, fewer images, smaller micro-batches or --device cpu");
+  if (says("CUDA error") || says("cuDNN error") || says("CUDNN_STATUS") || says("CUBLAS_STATUS"))
+    throw ClusterError(where + ": the device failed: " + essential_line(error));
+  throw DataError(where + ": " + essential_line(error));
 }
 
 }  // namespace bitfall

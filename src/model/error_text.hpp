@@ -8,4 +8,9 @@ namespace bitfall {
 /// LibTorch's own sources, no closing full stop.
 [[nodiscard]] std::string essential_line(const std::exception& error);
 
+/// Throws what a LibTorch exception means: std::bad_alloc where the host's memory ends, ClusterError where
+/// the device's does or the device itself has failed, DataError for everything else, which comes from a
+/// network and images that don't fit each other. `where` begins the message.
+[[noreturn]] void throw_as_ours(const std::exception& error, const std::string& where);
+
 }  // namespace bitfall

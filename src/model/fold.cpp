@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 #include <functional>
@@ -33,8 +35,10 @@ double unit_variance(double epsilon) {
 void set_statistics(Network& network, const BatchNormStep& norm) {
   const at::Tensor variance = network.tensor(norm.running_variance);
   const bool wide = variance.scalar_type() == at::kDouble;
-  variance.fill_(wide ? unit_variance<double>(norm.epsilon) : unit_variance<float>(norm.epsilon));
-  network.tensor(norm.running_mean).zero_();
+  network.set_tensor(norm.running_variance,
+                     at::full_like(variance, wide ? unit_variance<double>(norm.epsilon)
+                                                  : unit_variance<float>(norm.epsilon)));
+  network.set_tensor(norm.running_mean, at::zeros_like(network.tensor(norm.running_mean)));
 }
 
 /// The values in double precision: every channel is folded in double and rounded once.

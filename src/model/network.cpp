@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "bitfall/errors.hpp"
+#include "model/device_copy.hpp"
 #include "model/error_text.hpp"
 #include "model/layer_table.hpp"
 #include "model/module_file.hpp"
@@ -19,10 +20,6 @@
 
 namespace bitfall {
 namespace {
-
-const void* storage_of(const at::Tensor& tensor) {
-  return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
-}
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string text = "[";
@@ -74,6 +71,16 @@ struct Network::Impl {
     }
   }
 
+  /// The value that a slot has for every image, where passes run; nullptr for a computed one.
+  [[nodiscard]] const c10::IValue* fixed(std::size_t slot) const {
+    return copy ? copy->fixed(slot) : graph.fixed(slot);
+  }
+
+  void refresh_all() {
+    for (const NamedTensor& tensor : named)
+      if (copy) copy->refresh(tensor.tensor);
+  }
+
   torch::jit::Module module;
   std::vector<NamedTensor> named;
   StepGraph graph;
@@ -82,6 +89,7 @@ struct Network::Impl {
   /// Where steps read a parameter or buffer: a tied one has several slots.
   std::unordered_map<const void*, std::vector<std::size_t>> slots_of_storage;
   std::shared_ptr<const std::unordered_set<const void*>> storages;
+  std::optional<DeviceCopy> copy;  ///< where passes run on a device
 };
 
 std::int64_t LiveValues::bytes() const {
@@ -156,7 +164,7 @@ LiveValues Network::start(at::Tensor input) const {
   LiveValues values;
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
-  values.slots_[impl_->graph.input_slot()] = std::move(input);
+  values.slots_[impl_->graph.input_slot()] = place(input);
   return values;
 }
 
@@ -165,7 +173,7 @@ LiveValues Network::start(at::Tensor input, const GradientRequest& request) cons
   // input, but not to a tensor that gradients are asked of.
   if (!request.outputs.empty()) {
     const c10::AutoGradMode with_gradients(true);
-    input = input.detach().requires_grad_(true).clone();
+    input = place(input).detach().requires_grad_(true).clone();
   }
   LiveValues values = start(std::move(input));
   for (const std::int64_t step : request.outputs) values.outputs_[step] = at::Tensor();
@@ -173,9 +181,10 @@ LiveValues Network::start(at::Tensor input, const GradientRequest& request) cons
   values.gradients_ = true;
   values.train_batch_norms_ = request.train_batch_norms;
   for (const std::string& name : request.tensors) {
-    const at::Tensor leaf = tensor(name).requires_grad_(true);
+    const at::Tensor& host = find(name);
+    const at::Tensor leaf = (impl_->copy ? impl_->copy->copy_of(host) : host).detach().requires_grad_(true);
     values.leaves_.push_back(leaf);
-    const auto slots = impl_->slots_of_storage.find(storage_of(leaf));
+    const auto slots = impl_->slots_of_storage.find(storage_of(host));
     if (slots == impl_->slots_of_storage.end()) continue;  // nothing reads it: its gradient is zero
     for (const std::size_t slot : slots->second) values.replaced_[slot] = leaf;
   }
@@ -211,7 +220,7 @@ void Network::run_step(std::int64_t index, LiveValues& values) const {
   torch::jit::Stack stack;
   stack.reserve(step.inputs.size());
   for (const std::size_t slot : step.inputs) {
-    const c10::IValue* fixed = impl_->graph.fixed(slot);
+    const c10::IValue* fixed = impl_->fixed(slot);
     const auto replaced = values.replaced_.find(slot);
     if (replaced != values.replaced_.end())
       stack.push_back(replaced->second);
@@ -232,7 +241,7 @@ void Network::run_step(std::int64_t index, LiveValues& values) const {
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    throw DataError("the network fails at " + describe_step(index) + ": " + essential_line(error));
+    throw_as_ours(error, "the network fails at " + describe_step(index));
   }
   const auto kept = values.outputs_.find(index);
   if (kept != values.outputs_.end()) {
@@ -250,7 +259,7 @@ void Network::run_step(std::int64_t index, LiveValues& values) const {
 at::Tensor Network::step_input(std::int64_t index, const LiveValues& values) const {
   const auto slot = impl_->table.steps.at(static_cast<std::size_t>(index)).input;
   BITFALL_ASSERT(slot.has_value(), describe_step(index) + " is neither a layer nor a batch norm");
-  const c10::IValue* fixed = impl_->graph.fixed(*slot);
+  const c10::IValue* fixed = impl_->fixed(*slot);
   const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(*slot);
   BITFALL_ASSERT(value.isTensor(), describe_step(index));
   return value.toTensor();
@@ -275,7 +284,7 @@ const BatchNormStep* Network::shortcut_norm(std::int64_t index) const {
 
 at::Tensor Network::output(const LiveValues& values) const {
   const std::size_t slot = impl_->graph.output_slot();
-  const c10::IValue* fixed = impl_->graph.fixed(slot);
+  const c10::IValue* fixed = impl_->fixed(slot);
   const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(slot);
   if (!value.isTensor()) {
     throw DataError("the network returns a " + value.type()->str() +
@@ -294,20 +303,33 @@ at::Tensor Network::forward(at::Tensor input) const {
   return output(values);
 }
 
-at::Tensor Network::tensor(const std::string& name) const {
+const at::Tensor& Network::find(const std::string& name) const {
   const auto found = impl_->by_name.find(name);
   if (found == impl_->by_name.end()) throw DataError("the network has no parameter or buffer '" + name + "'");
-  return found->second.detach();
+  return found->second;
+}
+
+at::Tensor Network::tensor(const std::string& name) const {
+  const at::Tensor& host = find(name);
+  if (impl_->copy) impl_->copy->refresh(host);
+  return host.detach();
 }
 
 void Network::set_tensor(const std::string& name, const at::Tensor& value) {
   const c10::AutoGradMode no_gradients(false);
-  const at::Tensor target = tensor(name);
+  const at::Tensor target = find(name).detach();
   if (target.sizes() != value.sizes()) {
     throw DataError("tensor '" + name + "' has the shape " + shape_text(target.sizes()) + ", not " +
                     shape_text(value.sizes()));
   }
+  if (!value.is_cpu()) {
+    BITFALL_ASSERT(impl_->copy.has_value(), name + " set from a device that no pass runs on");
+    impl_->copy->set(target, value);
+    return;
+  }
+  if (impl_->copy) impl_->copy->refresh(target);  // a tied tensor may be a part of the storage
   target.copy_(value);
+  if (impl_->copy) impl_->copy->follow(target);
 }
 
 void Network::set_tensor(const std::string& name, std::span<const float> value) {
@@ -320,7 +342,29 @@ void Network::set_tensor(const std::string& name, std::span<const float> value) 
   set_tensor(name, at::from_blob(const_cast<float*>(value.data()), target.sizes(), at::kFloat));
 }
 
+void Network::use_device(const std::string& device) {
+  impl_->refresh_all();
+  impl_->copy.reset();
+  auto own = std::make_shared<std::unordered_set<const void*>>();
+  for (const NamedTensor& tensor : impl_->named) own->insert(storage_of(tensor.tensor));
+  if (!device.empty()) {
+    impl_->copy.emplace(open_torch_device(device), impl_->graph, impl_->named);
+    for (const NamedTensor& tensor : impl_->named)
+      if (tensor.tensor.has_storage()) own->insert(storage_of(impl_->copy->copy_of(tensor.tensor)));
+  }
+  impl_->storages = std::move(own);
+}
+
+bool Network::on_device() const {
+  return impl_->copy.has_value();
+}
+
+at::Tensor Network::place(const at::Tensor& value) const {
+  return impl_->copy ? value.to(impl_->copy->device()) : value;
+}
+
 std::string Network::save() const {
+  impl_->refresh_all();
   return save_module(impl_->module);
 }
 std::string Network::save_without_weights() const {

@@ -19,6 +19,11 @@ struct NamedTensor {
   std::string tied_to = {};  ///< the first name of the same tensor object, else empty
 };
 
+/// What tensors that share memory have in common; nullptr for one without.
+[[nodiscard]] inline const void* storage_of(const at::Tensor& tensor) {
+  return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+}
+
 /// All tensor attributes in state-dict order: a module's own parameters, its own buffers, then its
 /// sub-modules. As in Python, every tensor attribute that is no parameter counts as a buffer.
 [[nodiscard]] std::vector<NamedTensor> named_tensors(const c10::ivalue::Object& module);

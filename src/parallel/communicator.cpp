@@ -142,11 +142,19 @@ void Communicator::barrier() const {
 
 void Communicator::sum(std::span<std::int64_t> values) const {
   if (comm_ == nullptr) return;
+  if (ways_->large_sum != nullptr && values.size() >= large_sum_values) {
+    const InCollective here("the sum over devices");
+    return ways_->large_sum->sum(values);
+  }
   const InCollective here("MPI_Allreduce");
   for_each_chunk(values.size(), [&](std::size_t offset, int count) {
     check(MPI_Allreduce(MPI_IN_PLACE, values.data() + offset, count, MPI_INT64_T, MPI_SUM, handle(comm_)),
           "MPI_Allreduce", rank_);
   });
+}
+
+void Communicator::use_for_large_sums(std::shared_ptr<const LargeSum> way) const {
+  ways_->large_sum = std::move(way);
 }
 
 double Communicator::max(double value) const {

@@ -82,6 +82,14 @@ std::string device_identity(int index) {
   return "emulated " + std::to_string(index + (first != nullptr ? std::stoi(first) : 0));
 }
 
+std::string network_device(int) {
+  return "cpu";  // with copies of the tensors, as on a device
+}
+
+std::string network_obstacle() {
+  return "";
+}
+
 Device::Device(int, int rank) : rank_(rank), multiprocessors_(4), shared_bytes_(std::int64_t{99} << 10) {
   check(call_status("cudaSetDevice", rank), "cudaSetDevice");
 }
