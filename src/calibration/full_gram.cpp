@@ -24,9 +24,8 @@ class Triangle {
 
   /// Adds X^T X of `count` rows of X. Panels of columns are shared by threads; each entry is one float
   /// product of at most chunk_rows terms, rounded once to the scale.
-  void add(const std::vector<float>& rows, std::int64_t count, int threads) {
+  void add(const at::Tensor& x, int threads) {
     const std::int64_t width = columns_ < 1024 ? 64 : 256;
-    const at::Tensor x = at::from_blob(const_cast<float*>(rows.data()), {count, columns_}, at::kFloat);
     parallel_for((columns_ + width - 1) / width, threads, [&](std::int64_t panel) {
       const std::int64_t first = panel * width;
       const std::int64_t columns = std::min(width, columns_ - first);
@@ -38,6 +37,13 @@ class Triangle {
         for (std::int64_t b = 0; b <= a; ++b) sum[b] += scale_.to_integer(static_cast<double>(value[b]));
       }
     });
+  }
+
+  /// Takes the lower triangle of whole sums.
+  void set(const std::vector<std::int64_t>& whole) {
+    if (whole.empty()) return;
+    for (std::int64_t a = 0; a < columns_; ++a)
+      std::copy_n(whole.data() + a * columns_, a + 1, sums_.data() + a * (a + 1) / 2);
   }
 
   [[nodiscard]] std::vector<double> total(const Communicator& communicator) {
@@ -96,11 +102,15 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
     return gram;
   }
   Triangle triangle(gram.columns, scale);
+  DeviceSums on_device(scale);
   sampled.each_chunk("Gram matrix", [&](const SampledRows::Chunk& chunk) {
-    std::vector<float> rows;
-    sampled.gather(chunk, rows);
-    triangle.add(rows, chunk.count, parameters.threads);
+    const at::Tensor rows = sampled.gather(chunk);
+    if (sampled.on_device())
+      on_device.add(at::mm(rows.t(), rows));
+    else
+      triangle.add(rows, parameters.threads);
   });
+  triangle.set(on_device.values());
   gram.lower = triangle.total(communicator);
   return gram;
 }
@@ -124,16 +134,15 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const
   const double largest_output =
       largest_row * teacher.largest() + (makes_up ? communicator.max(largest_difference(shortcuts)) : 0.0);
   const FixedPoint scale = FixedPoint::for_sum(1.01 * largest_output * student.largest(), student.rows());
-  const at::Tensor w = at::from_blob(const_cast<float*>(weight.data()), {rows, columns}, at::kFloat);
+  at::Tensor w = at::from_blob(const_cast<float*>(weight.data()), {rows, columns}, at::kFloat);
+  if (!student.inputs().empty()) w = w.to(student.inputs().front().device());
   std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * columns), 0);
+  DeviceSums on_device(scale);
   student.each_chunk("cross moments", [&](const SampledRows::Chunk& chunk) {
-    std::vector<float> x, y;
-    student.gather(chunk, x);
-    teacher.gather(chunk, y);
-    const at::Tensor outputs =
-        at::mm(w, at::from_blob(y.data(), {chunk.count, columns}, at::kFloat).t()).contiguous();
-    if (makes_up) student.add_shortcuts(chunk, shortcuts, outputs.mutable_data_ptr<float>());
-    const at::Tensor given = at::from_blob(x.data(), {chunk.count, columns}, at::kFloat);
+    const at::Tensor given = student.gather(chunk);
+    const at::Tensor outputs = at::mm(w, teacher.gather(chunk).t()).contiguous();
+    if (makes_up) student.add_shortcuts(chunk, shortcuts, outputs);
+    if (student.on_device()) return on_device.add(at::mm(outputs, given));
     constexpr std::int64_t panel_rows = 64;
     parallel_for((rows + panel_rows - 1) / panel_rows, parameters.threads, [&](std::int64_t panel) {
       const std::int64_t first = panel * panel_rows;
@@ -144,6 +153,7 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const
       for (std::int64_t i = 0; i < count * columns; ++i) sum[i] += scale.to_integer(double(value[i]));
     });
   });
+  if (std::vector<std::int64_t> found = on_device.values(); !found.empty()) sums = std::move(found);
   communicator.sum(sums);
   std::vector<double> moments(sums.size());
   for (std::size_t i = 0; i < sums.size(); ++i) moments[i] = scale.to_double(sums[i]);

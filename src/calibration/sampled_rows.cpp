@@ -1,5 +1,9 @@
 #include "calibration/sampled_rows.hpp"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -14,6 +18,16 @@ namespace bitfall {
 namespace {
 
 constexpr std::int64_t chunk_rows = 1024;
+
+double largest_on_device(std::span<const at::Tensor> inputs) {
+  double largest = 0;
+  for (const at::Tensor& input : inputs) {
+    if (input.numel() == 0) continue;
+    const double most = input.abs().max().item<double>();  // NaN, if one value is
+    largest = std::max(largest, std::isnan(most) ? HUGE_VAL : most);
+  }
+  return largest;
+}
 
 double largest_magnitude(std::span<const at::Tensor> inputs, int threads) {
   std::vector<double> largest(inputs.size(), 0.0);
@@ -61,16 +75,21 @@ SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
     with_torch_errors(
         [&] {
           for (const at::Tensor& input : inputs) {
-            inputs_.push_back(prepare_input(layer, input));
+            const bool here = input.is_cpu();
+            inputs_.push_back(here ? prepare_input(layer, input)
+                                   : with_images(layer, input.to(at::kFloat).contiguous()));
             windows_.emplace_back(layer, inputs_.back());
             images += windows_.back().images();
+            if (!here) device_rows_.emplace_back(layer, inputs_.back());
           }
-          largest_ = largest_magnitude(inputs_, parameters.threads);
+          largest_ = device_rows_.empty() ? largest_magnitude(inputs_, parameters.threads)
+                                          : largest_on_device(inputs_);
         },
         [&] { return "layer '" + layer.name + "'"; });
     if (!(largest_ < 1e19)) throw_bad_input(layer, inputs, parameters.image_names);
   });
   largest_ = communicator.max(largest_);
+  on_device_ = communicator.max(std::int64_t{device_rows_.empty() ? 0 : 1}) > 0;
   const auto [before, all] = image_range(images, communicator);
   const std::int64_t each = std::max<std::int64_t>(1, all * layer.groups);
   std::int64_t positions = 1;
@@ -94,9 +113,9 @@ SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
 
 /// Of each image and group `wanted` positions, one at random from each of as many equal stretches in raster
 /// order, or all.
-std::vector<SampledRows::Address> SampledRows::choose(const LayerWindow& window, std::int64_t first_image,
-                                                      std::int64_t wanted) const {
-  std::vector<Address> rows;
+std::vector<RowAddress> SampledRows::choose(const LayerWindow& window, std::int64_t first_image,
+                                            std::int64_t wanted) const {
+  std::vector<RowAddress> rows;
   const std::int64_t positions = window.positions();
   const std::int64_t count = std::min(wanted, positions);
   const double stretch =
@@ -150,32 +169,48 @@ bool SampledRows::fit(const Shortcuts& shortcuts) const {
          fits(shortcuts.student);
 }
 
-void SampledRows::add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, float* out) const {
+std::span<const RowAddress> SampledRows::addresses(const Chunk& chunk) const {
+  return std::span(addresses_[chunk.micro_batch])
+      .subspan(static_cast<std::size_t>(chunk.first), static_cast<std::size_t>(chunk.count));
+}
+
+void SampledRows::add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, const at::Tensor& out) const {
   const at::Tensor teacher = shortcuts.teacher[chunk.micro_batch].contiguous();
   const at::Tensor student = shortcuts.student[chunk.micro_batch].contiguous();
   const std::int64_t rows = layer_.rows(), positions = windows_[chunk.micro_batch].positions();
+  const auto chosen = addresses(chunk);
+  if (on_device_) {
+    const at::Tensor gain = at::tensor(at::ArrayRef<float>(shortcuts.gain)).to(out.device()).unsqueeze(1);
+    const at::Tensor difference = (gather_outputs(teacher, chosen) - gather_outputs(student, chosen)) / gain;
+    out.add_(difference.masked_fill(gain == 0, 0));
+    return;
+  }
   const float* right = teacher.const_data_ptr<float>();
   const float* given = student.const_data_ptr<float>();
+  float* sum = out.mutable_data_ptr<float>();
   parallel_for(rows, parameters_.threads, [&](std::int64_t row) {
     const float gain = shortcuts.gain[static_cast<std::size_t>(row)];
     if (gain == 0) return;
     for (std::int64_t i = 0; i < chunk.count; ++i) {
-      const Address& at = addresses_[chunk.micro_batch][static_cast<std::size_t>(chunk.first + i)];
+      const RowAddress& at = chosen[static_cast<std::size_t>(i)];
       const std::int64_t place = (at.image * rows + row) * positions + at.position;
-      out[row * chunk.count + i] += (right[place] - given[place]) / gain;
+      sum[row * chunk.count + i] += (right[place] - given[place]) / gain;
     }
   });
 }
 
-void SampledRows::gather(const Chunk& chunk, std::vector<float>& out) const {
+at::Tensor SampledRows::gather(const Chunk& chunk) const {
+  const auto chosen = addresses(chunk);
+  if (on_device_) return device_rows_[chunk.micro_batch].gather(chosen);
   const std::int64_t columns = layer_.columns();
-  out.resize(static_cast<std::size_t>(chunk.count * columns));
+  const at::Tensor rows = at::empty({chunk.count, columns}, at::kFloat);
   const float* data = inputs_[chunk.micro_batch].const_data_ptr<float>();
+  float* out = rows.mutable_data_ptr<float>();
   parallel_for(chunk.count, parameters_.threads, [&](std::int64_t r) {
-    const Address& row = addresses_[chunk.micro_batch][static_cast<std::size_t>(chunk.first + r)];
-    windows_[chunk.micro_batch].gather_row(data, row.image, row.group, row.position,
-                                           out.data() + r * columns);
+    const RowAddress& row = chosen[static_cast<std::size_t>(r)];
+    windows_[chunk.micro_batch].gather_row(data, row.image, row.group, row.position, out + r * columns);
   });
+  return rows;
 }
 
 }  // namespace bitfall

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bitfall/calibration.hpp"
+#include "calibration/device_rows.hpp"
 #include "calibration/layer_window.hpp"
 
 namespace bitfall {
@@ -21,7 +22,9 @@ class SampledRows {
   [[nodiscard]] std::int64_t rows() const { return all_rows_; }  ///< of all ranks, at least 1
   [[nodiscard]] double largest() const { return largest_; }      ///< magnitude of any input, of all ranks
   /// All positions of all images were chosen, in a layer whose window ShiftedGram fits.
-  [[nodiscard]] bool is_shifted() const { return shifted_; }
+  [[nodiscard]] bool is_shifted() const { return shifted_ && !on_device_; }
+  /// The inputs lie on a device, on every rank: rows are gathered there.
+  [[nodiscard]] bool on_device() const { return on_device_; }
   [[nodiscard]] std::span<const at::Tensor> inputs() const { return inputs_; }  ///< of this rank
 
   /// Rows of one micro-batch that are worked on together: enough for the speed of a matrix product, few
@@ -34,28 +37,26 @@ class SampledRows {
   /// (collective).
   void each_chunk(const std::string& what, const std::function<void(const Chunk&)>& work) const;
   /// out[r][i] += (teacher - student)[image, r, position] of the chunk's row i / gain[r], out being rows x
-  /// count.
-  void add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, float* out) const;
+  /// count, where the inputs lie.
+  void add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, const at::Tensor& out) const;
   /// Whether shortcuts have the shape of the layer's outputs.
   [[nodiscard]] bool fit(const Shortcuts& shortcuts) const;
-  /// The rows of a chunk, count x D.
-  void gather(const Chunk& chunk, std::vector<float>& out) const;
+  /// The rows of a chunk, [count, D], where the inputs lie.
+  [[nodiscard]] at::Tensor gather(const Chunk& chunk) const;
 
  private:
-  /// One unfolded row: an image, a group of channels, an output position.
-  struct Address {
-    std::int64_t image = 0, group = 0, position = 0;
-  };
-  [[nodiscard]] std::vector<Address> choose(const LayerWindow& window, std::int64_t first_image,
-                                            std::int64_t wanted) const;
+  [[nodiscard]] std::span<const RowAddress> addresses(const Chunk& chunk) const;
+  [[nodiscard]] std::vector<RowAddress> choose(const LayerWindow& window, std::int64_t first_image,
+                                               std::int64_t wanted) const;
 
   const Layer& layer_;
   FullGramParameters parameters_;
   const Communicator& communicator_;
   std::vector<at::Tensor> inputs_;
   std::vector<LayerWindow> windows_;
-  std::vector<std::vector<Address>> addresses_;  ///< by micro-batch
-  bool shifted_ = false;
+  std::vector<std::vector<RowAddress>> addresses_;  ///< by micro-batch
+  bool shifted_ = false, on_device_ = false;
+  std::vector<DeviceRows> device_rows_;  ///< by micro-batch, on a device
   std::int64_t all_rows_ = 1;
   double largest_ = 0;
 };

@@ -7,8 +7,10 @@
 
 namespace bitfall::test {
 
+/// Before main: LibTorch looks once for its part for CUDA, at the first tensor that could want it.
+inline const std::string obstacle = cuda::network_obstacle();
+
 inline std::string network_device() {
-  static const std::string obstacle = cuda::network_obstacle();
   if (!obstacle.empty()) throw std::runtime_error(obstacle);
   return cuda::network_device(0);
 }

@@ -10,6 +10,7 @@
 #include "../calibration/small_network.hpp"
 #include "bitfall/calibration.hpp"
 #include "calibration/device_moments.hpp"
+#include "calibration/device_rows.hpp"
 #include "catch.hpp"
 #include "model/device_copy.hpp"
 #include "network_device.hpp"
@@ -69,6 +70,82 @@ TEST_CASE("channel sums in double") {
     const at::Tensor expected =
         (input.to(at::kDouble) - centers.view({1, 3, 1, 1})).pow(power).sum({0, 2, 3});
     REQUIRE(((found - expected).abs() / expected.abs()).max().item<double>() < 1e-13);
+  }
+}
+
+TEST_CASE("unfolded rows, taken one by one") {
+  at::manual_seed(3);
+  const auto require_rows = [](const Layer& layer, const at::Tensor& input, std::int64_t images) {
+    const at::Tensor all = unfolded(layer, input).to(at::kFloat);
+    const std::int64_t positions = all.size(0) / images / layer.groups;
+    std::vector<RowAddress> rows;
+    std::vector<std::int64_t> places;
+    for (std::int64_t place = all.size(0) - 1; place >= 0; place -= 3) {
+      rows.push_back({place / positions / layer.groups, place / positions % layer.groups, place % positions});
+      places.push_back(place);
+    }
+    const at::Tensor found = DeviceRows(layer, place(input)).gather(rows).cpu();
+    REQUIRE(same(found, all.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(places)))));
+  };
+  require_rows(convolution({6, 4, 3, 3}, {1, 2}, {2, 1}, {2, 1}, 1), at::randn({2, 4, 9, 8}), 2);
+  require_rows(convolution({6, 4, 3, 3}, {2, 1}, {0, 1}, {1, 1}, 2), at::randn({3, 8, 7, 5}), 3);
+  require_rows(convolution({6, 4, 1, 1}, {2, 2}, {0, 0}, {1, 1}, 1), at::randn({3, 4, 7, 5}), 3);
+  require_rows(linear(5, 8), at::randn({4, 8}), 4);
+  require_rows(linear(5, 8), at::randn({4, 3, 8}), 4);
+  const at::Tensor outputs = at::randn({2, 3, 4, 5});
+  const std::vector<RowAddress> rows = {{1, 0, 19}, {0, 0, 7}};
+  const at::Tensor found = gather_outputs(place(outputs), rows).cpu();
+  for (std::int64_t c = 0; c < 3; ++c) {
+    REQUIRE(found[c][0].item<float>() == outputs[1][c][3][4].item<float>());
+    REQUIRE(found[c][1].item<float>() == outputs[0][c][1][2].item<float>());
+  }
+}
+
+TEST_CASE("sums of products round as the host's integers do") {
+  at::manual_seed(4);
+  const FixedPoint scale = FixedPoint::for_sum(100, 1000);
+  const at::Tensor products = at::randn({7, 5, 3}) * 20;
+  DeviceSums sums(scale);
+  REQUIRE(sums.values().empty());
+  std::vector<std::int64_t> expected(15, 0);
+  for (std::int64_t i = 0; i < 7; ++i) {
+    sums.add(place(products[i]));
+    for (std::size_t j = 0; j < 15; ++j)
+      expected[j] += scale.to_integer(double(products[i].contiguous().const_data_ptr<float>()[j]));
+  }
+  REQUIRE(sums.values() == expected);
+}
+
+TEST_CASE("cross moments with shortcuts are the host's") {
+  at::manual_seed(5);
+  const Layer layer = convolution({6, 4, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1);
+  const at::Tensor weight = at::randn({6, 36});
+  std::vector<at::Tensor> inputs, teacher, left, right;
+  for (int i = 0; i < 3; ++i) {
+    inputs.push_back(at::randn({2, 4, 9, 9}));
+    teacher.push_back(inputs.back() + 0.1 * at::randn({2, 4, 9, 9}));
+    left.push_back(at::randn({2, 6, 5, 5}));
+    right.push_back(left.back() + 0.1 * at::randn({2, 6, 5, 5}));
+  }
+  const auto placed = [](std::vector<at::Tensor> tensors) {
+    for (at::Tensor& tensor : tensors) tensor = place(tensor);
+    return tensors;
+  };
+  for (const std::int64_t rows : {0, 60}) {
+    const FullGramParameters parameters{.rows = rows, .seed = 7};
+    const auto moments = [&](const std::vector<at::Tensor>& x, const std::vector<at::Tensor>& t,
+                             const std::vector<at::Tensor>& l, const std::vector<at::Tensor>& r) {
+      return accumulate_cross_moments(layer, {weight.const_data_ptr<float>(), 216}, t, x,
+                                      {.teacher = r, .student = l, .gain = {1, 2, 0, 0.5F, -1, 1}},
+                                      parameters, Communicator::self());
+    };
+    const auto host = moments(inputs, teacher, left, right);
+    const auto device = moments(placed(inputs), placed(teacher), placed(left), placed(right));
+    double largest = 0;
+    for (const double value : host) largest = std::max(largest, std::abs(value));
+    REQUIRE(host.size() == device.size());
+    for (std::size_t i = 0; i < host.size(); ++i)
+      REQUIRE(std::abs(host[i] - device[i]) <= tolerance * largest);
   }
 }
 
