@@ -54,6 +54,8 @@ install_packages() {
 
 has_cuda_toolkit() { compgen -G '/usr/local/cuda*/lib64/libcudart.so.13' >/dev/null; }
 
+has_gpu() { [ -e /proc/driver/nvidia/version ]; }
+
 # once NAME COMMAND...: runs the command unless it has succeeded before.
 once() {
   local stamp="build/stamps/$1"; shift
@@ -68,7 +70,13 @@ install_torch() {
   say "LibTorch from the wheel $torch_wheel"
   python3 -m venv "$venv"
   pip_install --no-deps "$torch_wheel"
-  if has_cuda_toolkit; then pip_install --no-deps "${import_wheels[@]}"; else pip_install --no-deps "${runtime_wheels[@]}"; fi
+  if has_cuda_toolkit && has_gpu; then
+    pip_install "$torch_wheel"  # now with what its part for CUDA needs: some gigabytes
+  elif has_cuda_toolkit; then
+    pip_install --no-deps "${import_wheels[@]}"
+  else
+    pip_install --no-deps "${runtime_wheels[@]}"
+  fi
 }
 
 install_python() {

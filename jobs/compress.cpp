@@ -177,6 +177,7 @@ class CompressJob {
                    {"preprocess", to_json(preprocessing_)},
                    {"plan", nlohmann::json::parse(to_json(plan_))},
                    {"seed", context_.options.seed},
+                   {"device", device_->backend().name()},
                    {"target-bytes", target_bytes_}});
     return fields;
   }

@@ -55,7 +55,7 @@ class FinetuneJob {
 
   void run() {
     const ClaimedOutput claim = claim_output(options_.output, context_.communicator);
-    const auto device = chosen_device(options_.device, context_);
+    device_ = chosen_device(options_.device, context_);
     options_.checkpoints.require_other_than(options_.output);
     const ClaimedOutput claimed_run = claim_run_file(options_.checkpoints.run_file, context_.communicator);
     const double limit_seconds = options_.checkpoints.limit_seconds();
@@ -65,7 +65,7 @@ class FinetuneJob {
     std::optional<StopRequest> stop;
     if (run_file.exists()) stop.emplace(limit_seconds);
     if (resumed) show_checkpoint(*resumed, student_.network, layers_, run_file.path());
-    run_networks_on(*device, {&student_.network, &teacher_.network}, context_);
+    run_networks_on(*device_, {&student_.network, &teacher_.network}, context_);
     const FinetuneSetting setting{.student = student_.network,
                                   .teacher = teacher_.network,
                                   .shards = shards,
@@ -116,6 +116,7 @@ class FinetuneJob {
                    {"calibration-images", options_.calibration_images},
                    {"preprocess", to_json(preprocessing_)},
                    {"codebook", options_.codebook ? to_string(*options_.codebook) : "as it is"},
+                   {"device", device_->backend().name()},
                    {"seed", context_.options.seed}});
     return fields;
   }
@@ -148,6 +149,7 @@ class FinetuneJob {
 
   const FinetuneJobOptions& options_;
   JobContext& context_;
+  std::unique_ptr<ComputeDevice> device_;
   LoadedNetwork student_, teacher_;
   Preprocessing preprocessing_;
   std::vector<QuantizedLayer> layers_;

@@ -12,7 +12,7 @@
 namespace bitfall {
 namespace {
 
-/// Unfolded columns that are in memory at once.
+/// Unfolded columns, or values in double, that are in memory at once.
 constexpr std::int64_t tile_bytes = std::int64_t{256} << 20;
 /// Rows of a linear layer that one float32 sum goes over.
 constexpr std::int64_t linear_rows = 4096;
@@ -59,9 +59,12 @@ at::Tensor device_moments(const Layer& layer, const at::Tensor& input, std::int6
 at::Tensor device_channel_sums(const at::Tensor& input, const at::Tensor& centers, int power) {
   const at::Tensor rows = input.reshape({input.size(0), input.size(1), -1});
   at::Tensor sums = at::zeros({input.size(1)}, rows.options().dtype(at::kDouble));
-  for (std::int64_t image = 0; image < rows.size(0); ++image) {
-    const at::Tensor centered = rows[image].to(at::kDouble) - centers.unsqueeze(1);
-    sums += (power == 1 ? centered : centered.square()).sum(1);
+  const std::int64_t each = 8 * rows.size(1) * rows.size(2);
+  const std::int64_t step = std::max<std::int64_t>(1, tile_bytes / std::max<std::int64_t>(1, each));
+  for (std::int64_t first = 0; first < rows.size(0); first += step) {
+    const at::Tensor part = rows.slice(0, first, std::min(rows.size(0), first + step));
+    const at::Tensor centered = part.to(at::kDouble) - centers.view({1, -1, 1});
+    sums += (power == 1 ? centered : centered.square()).sum(at::IntArrayRef{0, 2});
   }
   return sums;
 }
