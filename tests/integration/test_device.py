@@ -7,6 +7,8 @@ import socket
 import time
 import unittest
 
+import h5py
+
 import harness
 from harness import Case, result, run
 
@@ -59,6 +61,32 @@ class Device(Case):
                     done = self.small("cuda", "cuda.h5", ranks=ranks)
                     self.assertEqual(result(done)["content_sha256"], wanted)
                     self.assertIn("device: cuda", done.stderr)
+
+    def test_networks_run_on_copies_of_their_tensors(self):
+        """Emulated devices are the host, so that every job must give its bits; long sums travel over the devices' link."""
+        teacher = self.network
+        data = ["-d", self.shards, "--preprocess", "cifar", "--threads", 1]
+
+        def everything(device, ranks):
+            archive, tuned, grams = (self.folder / f"{device}{ranks}-{name}.h5" for name in ("made", "tuned", "grams"))
+            made = result(self.compress("--device", device, "--calibration-images", 20, "--iterations", 4, "--k", 16, "--threads", 1,
+                                        "--bn-reestimate", "--sweeps", 2, output=archive.name, ranks=ranks))
+            moved = result(run("finetune", archive, "--teacher", teacher, *data, "-o", tuned, "--finetune-iterations", 3, "--batch-size", 16,
+                               "--train-micro-batch", 8, "--device", device, "--json", ranks=ranks))
+            found = result(run("evaluate", tuned, "--teacher", teacher, *data, "--layer-errors", "--device", device, "--json", ranks=ranks))
+            done = run("collect", teacher, *data, "-o", grams, "--calibration-images", 20, "--device", device, ranks=ranks)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with h5py.File(grams) as file:
+                names = []
+                file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+                moments = {name: file[name][()].tobytes() for name in names if "provenance" not in name}
+            return made["content_sha256"], moved["content_sha256"], [found[key] for key in ("top1", "loss", "kl", "layer_errors")], moments
+
+        wanted = everything("cpu", 1)
+        with emulated_devices():
+            for ranks in (1, 2):
+                with self.subTest(ranks=ranks):
+                    self.assertEqual(everything("cuda", ranks), wanted)
 
     def test_more_ranks_than_devices(self):
         with emulated_devices():

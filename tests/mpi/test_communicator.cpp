@@ -30,6 +30,32 @@ TEST_CASE("sums and maxima") {
   REQUIRE(std::isinf(world.max(world.rank() == 0 ? std::numeric_limits<double>::infinity() : 1.0)));
 }
 
+TEST_CASE("large sums go the way that was chosen, on every copy of the group") {
+  struct Counted final : bitfall::LargeSum {
+    explicit Counted(const Communicator& group) : ranks(group.size()) {}
+    void sum(std::span<std::int64_t> values) const override {
+      ++calls;
+      for (std::int64_t& value : values) value *= ranks;  // every rank has the same
+    }
+    std::int64_t ranks;
+    mutable int calls = 0;
+  };
+  const Communicator world = Communicator::world(), copy = world;
+  const auto way = std::make_shared<const Counted>(world);
+  world.use_for_large_sums(way);
+  std::vector<std::int64_t> large(Communicator::large_sum_values, 3),
+      small(Communicator::large_sum_values - 1, 3);
+  copy.sum(large);
+  copy.sum(small);
+  REQUIRE(way->calls == 1);
+  REQUIRE(large == std::vector<std::int64_t>(large.size(), 3 * world.size()));
+  REQUIRE(small == std::vector<std::int64_t>(small.size(), 3 * world.size()));
+  world.use_for_large_sums(nullptr);
+  copy.sum(large);
+  REQUIRE(way->calls == 1);
+  REQUIRE(large.front() == 3 * world.size() * world.size());
+}
+
 TEST_CASE("empty spans and texts are allowed everywhere") {
   const Communicator world = Communicator::world();
   world.sum({});
