@@ -164,7 +164,7 @@ LiveValues Network::start(at::Tensor input) const {
   LiveValues values;
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
-  values.slots_[impl_->graph.input_slot()] = place(input);
+  values.slots_[impl_->graph.input_slot()] = impl_->copy ? place(input) : std::move(input);
   return values;
 }
 
