@@ -197,7 +197,7 @@ JobEntry register_evaluate(CLI::App& app, CommonOptions& common) {
   auto options = std::make_shared<EvaluateOptions>();
   CLI::App* job =
       app.add_subcommand("evaluate", "top-1, top-5 and loss of a TorchScript network or an archive");
-  job->add_option("model", options->model, "TorchScript file or archive")->required();
+  job->add_option("network", options->model, "TorchScript file or archive")->required();
   add_data_options(*job, options->data);
   add_model_option(*job, options->own_model);
   job->add_option("--teacher", options->teacher, "network to compare with: agreement and KL divergence");
