@@ -1,13 +1,21 @@
 """README.md and docs/*.md as a reader sees them: their commands, and a folder in which these can be followed."""
+import functools
 import os
 import pathlib
 import re
 import subprocess
+import sys
 
 import harness
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@functools.cache
+def imports(name):
+    """Whether Python can import it: a torch that is there as LibTorch alone may lack what it needs (./run.sh python-torch)."""
+    return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True).returncode == 0
 
 
 def joined(block):

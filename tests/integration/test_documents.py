@@ -1,6 +1,5 @@
 """README.md and docs/*.md don't rot: what they name exists, and their command blocks run (the tutorial's in test_tutorial.py)."""
 import functools
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -141,7 +140,7 @@ class Blocks(Case):
     @staticmethod
     def missing(line):
         needs = {"--format onnx": ("torch", "onnx"), "--format kill-the-bits": ("torch",), "bitfall report": ("matplotlib", "h5py")}
-        return next((name for part, names in needs.items() if part in line for name in names if importlib.util.find_spec(name) is None), None)
+        return next((name for part, names in needs.items() if part in line for name in names if not documents.imports(name)), None)
 
 
 if __name__ == "__main__":

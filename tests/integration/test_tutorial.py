@@ -1,12 +1,11 @@
 """docs/tutorial.md can be followed: its commands, as they stand there, on a small network and few images."""
-import importlib.util
 import shutil
 import unittest
 
 import documents
 import harness
 
-if any(importlib.util.find_spec(name) is None for name in ("h5py", "matplotlib", "numpy")):
+if not all(documents.imports(name) for name in ("h5py", "matplotlib", "numpy")):
     harness.skip_all("h5py, matplotlib or numpy is not installed (./run.sh demo)")
 
 FOUR, *BLOCKS = documents.shell_blocks((documents.ROOT / "docs" / "tutorial.md").read_text())
@@ -18,7 +17,7 @@ class Tutorial(harness.Case):
         self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}")
         return done.stdout
 
-    @unittest.skipUnless(importlib.util.find_spec("torch"), "Python's torch is not installed (./run.sh python-torch)")
+    @unittest.skipUnless(documents.imports("torch"), "Python's torch is not installed (./run.sh python-torch)")
     def test_four_commands(self):
         """From images and a network to an archive in Python."""
         reader = documents.Reader(self.folder / "four", self.network)
