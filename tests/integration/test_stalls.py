@@ -112,9 +112,9 @@ class Stalls(Case):
             self.assertEqual(process.returncode, CLUSTER, err)
             self.assertRegex(err, r"bitfall: (the job is stalled: no answer from rank \d|waited too long)")
         else:
-            # mpirun chooses the code here, and says it itself.
+            # mpirun chooses the code here, and says it itself; Open MPI 5 breaks the line before "signal".
             self.assertIn(process.returncode, (KILLED, CLUSTER), err)
-            self.assertTrue(re.search(r"rank \d+ [^-]*signal\s9", err), err)
+            self.assertTrue(re.search(r"rank \d+ .*\ssignal 9", err), err)
         return True
 
     def check(self, job, how, instants):
