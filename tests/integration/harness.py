@@ -102,6 +102,13 @@ class Case(unittest.TestCase):
     def tearDownClass(cls):
         cls._folder.cleanup()
 
+    def the_message(self, err):
+        """The one line that bitfall says of a failure, on however many ranks, in the standard error `err`."""
+        # Open MPI 5's launcher sometimes ends its own note about MPI_ABORT with a NUL, right before our line.
+        messages = [line for line in err.replace("\0", "").splitlines() if line.startswith("bitfall: ")]
+        self.assertEqual(len(messages), 1, err)
+        return messages[0]
+
     def compress(self, *options, network=None, output="out.h5", ranks=1, environment=None, shards=None):
         return run("compress", network or self.network, "-d", shards or self.shards, "-o", self.folder / output,
                    "--preprocess", "cifar", "--json", *options, ranks=ranks, environment=environment)

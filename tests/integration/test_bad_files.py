@@ -56,10 +56,9 @@ class BadFiles(Case):
 
     def refused(self, process, code, *words):
         self.assertEqual(process.returncode, code, process.stderr)
-        messages = [line for line in process.stderr.splitlines() if line.startswith("bitfall: ")]
-        self.assertEqual(len(messages), 1, process.stderr)
+        message = self.the_message(process.stderr)
         for word in words:
-            self.assertIn(str(word), messages[0])
+            self.assertIn(str(word), message)
         self.assertEqual([path.name for path in self.folder.iterdir()
                           if path.name.startswith("bad.h5") or ".tmp." in path.name], [])
         return messages[0]

@@ -13,10 +13,9 @@ from harness import Case, run
 class BadInput(Case):
     def expect(self, process, code, *words):
         self.assertEqual(process.returncode, code, process.stderr)
-        message = [line for line in process.stderr.splitlines() if line.startswith("bitfall: ")]
-        self.assertEqual(len(message), 1, process.stderr)
+        message = self.the_message(process.stderr)
         for word in words:
-            self.assertIn(str(word), message[0])
+            self.assertIn(str(word), message)
         leftovers = [path.name for path in self.folder.iterdir() if "tmp" in path.name or path.name.startswith("bad.h5")]
         self.assertEqual(leftovers, [])
 

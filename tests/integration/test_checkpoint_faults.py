@@ -59,9 +59,7 @@ class FullDisk(Case):
     def check_failed(self, process, run_file):
         """Exit 73, one message that names the file, and no half-written file."""
         self.assertEqual(process.returncode, CANNOT_WRITE, process.stderr)
-        messages = [line for line in process.stderr.splitlines() if line.startswith("bitfall: ")]
-        self.assertEqual(len(messages), 1, process.stderr)
-        self.assertIn(str(run_file), messages[0])
+        self.assertIn(str(run_file), self.the_message(process.stderr))
         self.assertEqual([path.name for path in run_file.parent.iterdir()
                           if path.name.startswith(run_file.name + ".") and not path.name.endswith(".previous")], [])
         return messages[0]

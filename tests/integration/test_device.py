@@ -38,9 +38,7 @@ class Device(Case):
         for ranks in (1, 2):
             done = self.small("cuda", "none.h5", ranks=ranks, environment=hidden)
             self.assertEqual(done.returncode, 69, done.stderr)
-            messages = [line for line in done.stderr.splitlines() if line.startswith("bitfall: ")]
-            self.assertEqual(len(messages), 1, done.stderr)
-            self.assertIn("--device cuda: ", messages[0])
+            self.assertIn("--device cuda: ", self.the_message(done.stderr))
             self.assertFalse((self.folder / "none.h5").exists())
 
     def test_auto_takes_the_cpu_and_says_so(self):

@@ -85,11 +85,6 @@ class FailingRank(Case):
         self.assertEqual([path.name for path in self.folder.iterdir() if path.name.startswith(f"{name}.h5")], [])
         return err
 
-    def one_message(self, err):
-        messages = [line for line in err.splitlines() if line.startswith("bitfall: ")]
-        self.assertEqual(len(messages), 1, err)
-        return messages[0]
-
     def with_a_bad_image(self, victim):
         folder = self.folder / "damaged"
         shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +103,7 @@ class FailingRank(Case):
         for image in images[:10]:
             self.log.unlink(missing_ok=True)
             process = self.start("bad", self.with_a_bad_image(("train-0001.tar", image)), "--log-json", self.log)
-            message = self.one_message(self.end_of(process, "bad"))
+            message = self.the_message(self.end_of(process, "bad"))
             self.assertEqual(process.returncode, 65, message)
             self.assertIn("train-0001.tar", message)
             self.assertIn(image.removesuffix(".jpg"), message)
@@ -126,7 +121,7 @@ class FailingRank(Case):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         err = self.end_of(process, "full", since=time.time())
         self.assertEqual(process.returncode, 73, err)
-        self.assertIn(str(self.log), self.one_message(err))
+        self.assertIn(str(self.log), self.the_message(err))
 
     def test_a_rank_that_is_killed(self):
         for victim in (0, RANKS - 1):
