@@ -61,7 +61,7 @@ class BadFiles(Case):
             self.assertIn(str(word), message)
         self.assertEqual([path.name for path in self.folder.iterdir()
                           if path.name.startswith("bad.h5") or ".tmp." in path.name], [])
-        return messages[0]
+        return message
 
     def expect(self, code, words, shards=None, network=None, options=(), ranks=(1, 3)):
         for count in ranks:
