@@ -1,10 +1,7 @@
 """Bad images, shards, networks and outputs end in their exit codes with one sentence that names the culprit, on every
 rank and soon, with nothing half-written; or they are decoded as Pillow does, or passed over and counted."""
 import io
-import json
 import os
-import pathlib
-import shutil
 import signal
 import subprocess
 import tarfile
