@@ -26,7 +26,7 @@ class CollectJob {
   CollectJob(const CollectOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator)),
+        loaded_(load_network(options.model, context.communicator, "", options.data.logits)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {}
 
   void run() {
@@ -67,10 +67,11 @@ class CollectJob {
  private:
   /// A weight that several steps use is described by the inputs of its first use, as `compress` does.
   void collect(const WalkStep& step) {
-    const auto index = loaded_.network.layer_of_step(step.step);
+    const auto index = step.layer;
     if (!index) return;
     const Layer& layer = loaded_.network.layers().at(*index);
-    if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;
+    // Transposed convolutions have no matrix of inputs; `quantize` takes them with the plain metric.
+    if (!layer.obstacle.empty() || layer.transposed || layer.steps.front() != step.step) return;
     const std::int64_t width = gram_width(layer);
     const Gram gram = accumulate_gram(
         layer, step.inputs,

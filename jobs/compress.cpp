@@ -33,7 +33,7 @@ class CompressJob {
   CompressJob(CompressOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator)),
+        loaded_(load_network(options.model, context.communicator, "", options.data.logits)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {
     if (loaded_.archive) {
       throw DataError(options.model +
@@ -75,7 +75,7 @@ class CompressJob {
     if (run_file.exists()) stop.emplace(limit_seconds);
     std::optional<Network> teacher;
     if (options_.finetunes() || walks_with_teacher_)
-      teacher.emplace(load_network(options_.model, context_.communicator).network);
+      teacher.emplace(load_network(options_.model, context_.communicator, "", options_.data.logits).network);
     if (options_.permute.permute) permute(teacher);
     if (teacher) run_networks_on(*device_, {&*teacher}, context_);
     const FinetuneSetting setting{.student = loaded_.network,
@@ -143,9 +143,11 @@ class CompressJob {
   }
 
   [[nodiscard]] std::string plan_json(const Plan& plan) const {
-    if (permutation_.is_null()) return to_json(plan);
+    const std::string& logits = loaded_.network.logits_part();
+    if (permutation_.is_null() && logits.empty()) return to_json(plan);
     auto json = nlohmann::ordered_json::parse(to_json(plan));
-    json["permutation"] = permutation_;
+    if (!permutation_.is_null()) json["permutation"] = permutation_;
+    if (!logits.empty()) json["logits"] = logits;  // what restores the network reads it
     return json.dump();
   }
 

@@ -35,12 +35,12 @@ class EvaluateJob {
   EvaluateJob(const EvaluateOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator, options.own_model)),
+        loaded_(load_network(options.model, context.communicator, options.own_model, options.data.logits)),
         student_(std::move(loaded_.network)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
         shards_(open_shards(options.data, context)) {
     if (!options.teacher.empty())
-      teacher_.emplace(load_network(options.teacher, context.communicator).network);
+      teacher_.emplace(load_network(options.teacher, context.communicator, "", options.data.logits).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");
     if (!options.logits.empty()) claim_ = claim_output(options.logits, context.communicator);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards_.samples().size()), options.images,

@@ -29,7 +29,7 @@ std::string read_on_root(const std::string& path, const Communicator& communicat
 }  // namespace
 
 LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
-                           const std::string& model) {
+                           const std::string& model, const std::string& logits) {
   const std::string bytes = read_on_root(path, communicator);
   const std::string own_model = model.empty() ? "" : read_on_root(model, communicator);
   std::optional<LoadedNetwork> loaded;
@@ -45,6 +45,7 @@ LoadedNetwork load_network(const std::string& path, const Communicator& communic
       loaded = LoadedNetwork{Network::from_bytes(bytes, path), std::nullopt, size, digest};
     }
   });
+  if (!logits.empty()) loaded->network.choose_logits(logits);
   return std::move(*loaded);
 }
 
@@ -58,9 +59,16 @@ void add_no_model_option(CLI::App& job, bool& no_embedded_model) {
                "leave the network's TorchScript out of the archive (docs/security.md)");
 }
 
+void add_logits_option(CLI::App& job, std::string& part) {
+  job.add_option("--logits", part,
+                 "of a network that returns a tuple or a dictionary: the place, field or key of the logits "
+                 "(default: a tuple's first, a dictionary's out or logits)");
+}
+
 void add_data_options(CLI::App& job, DataOptions& options) {
   job.add_option("-d,--data", options.shards, "glob of WebDataset shards, quoted: 'train-*.tar'")->required();
   job.add_option("--preprocess", options.preprocess, "imagenet, cifar or a TOML file")->capture_default_str();
+  add_logits_option(job, options.logits);
   job.add_option("--micro-batch", options.micro_batch, "images that go through the network together")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

@@ -24,17 +24,21 @@ struct LoadedNetwork {
 
 /// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk). `model`: the
 /// TorchScript file of an archive's network, in place of the one that the archive carries; "" for that one.
+/// `logits`: see Network::choose_logits; empty: as the archive says.
 [[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
-                                         const std::string& model = "");
+                                         const std::string& model = "", const std::string& logits = "");
 /// Adds --model, for `load_network`.
 void add_model_option(CLI::App& job, std::string& model);
 /// Adds --no-embedded-model, of jobs that write archives.
 void add_no_model_option(CLI::App& job, bool& no_embedded_model);
+/// Adds --logits.
+void add_logits_option(CLI::App& job, std::string& part);
 
 /// Options of jobs that read images.
 struct DataOptions {
   std::string shards;  ///< glob
   std::string preprocess = "imagenet";
+  std::string logits;  ///< --logits: which part of a tuple or dictionary they are
   std::int64_t micro_batch = 16;
   std::int64_t max_bad_images = 0;
 };

@@ -105,6 +105,53 @@ Module with_few_kernels() {
   return net;
 }
 
+Module weight_only(const at::Tensor& weight) {
+  Module module("Weight");
+  module.register_parameter("weight", weight * 0.1, false);
+  module.define("def forward(self, x):\n  return x\n");
+  return module;
+}
+
+/// 3 x 32 x 32 -> a dictionary with 10 logits: kernels of one, two and three dimensions, 5 x 5, grouped,
+/// depthwise and transposed; a loop that uses one weight on three sizes; a branch; weights shared by two
+/// modules.
+Module network_of_all_kinds() {
+  Module net("AllKinds");
+  net.register_module("stem", convolution(3, 16, 3, 2));
+  net.register_module("wide", convolution(16, 32, 5, 1));
+  net.register_module("grouped", weight_only(torch::randn({32, 16, 3, 3})));
+  net.register_module("depthwise", weight_only(torch::randn({32, 1, 3, 3})));
+  net.register_module("up", weight_only(torch::randn({32, 32, 2, 2})));
+  net.register_module("line", weight_only(torch::randn({32, 32, 3})));
+  net.register_module("volume", weight_only(torch::randn({16, 8, 3, 3, 3})));
+  net.register_module("head", weight_only(torch::randn({32, 32, 3, 3})));
+  net.register_module("rare", weight_only(torch::randn({32, 32, 1, 1})));
+  net.register_module("twin", weight_only(torch::randn({32, 32})));
+  Module tied = weight_only(torch::zeros({32, 32}));
+  tied.setattr("weight", net.attr("twin").toModule().attr("weight"));
+  net.register_module("tied", tied);
+  net.register_module("fc", linear(80, 10));
+  net.define(R"(
+def forward(self, x):
+  x = torch.relu(self.wide.forward(torch.relu_(self.stem.forward(x))))
+  x = torch.relu(torch.conv2d(x, self.grouped.weight, None, [1, 1], [1, 1], [1, 1], 2))
+  x = x + torch.conv2d(x, self.depthwise.weight, None, [1, 1], [2, 2], [2, 2], 32)
+  y = torch.relu(torch.conv_transpose2d(x, self.up.weight, None, [2, 2]))
+  z = torch.relu(torch.conv1d(x.flatten(2), self.line.weight, None, [2], [1]))
+  v = torch.relu(torch.conv3d(x.view(x.size(0), 8, 4, x.size(2), x.size(3)), self.volume.weight, None, [2, 1, 1], [1, 1, 1]))
+  parts = [torch.linear(z.mean([2]), self.twin.weight), v.mean([2, 3, 4])]
+  total = torch.zeros([x.size(0), 32])
+  for level in [y, x, torch.max_pool2d(x, [2, 2], [2, 2])]:
+    t = torch.relu(torch.conv2d(level, self.head.weight, None, [1, 1], [1, 1]))
+    if t.size(2) > 16:
+      t = torch.conv2d(t, self.rare.weight)
+    total = total + t.mean([2, 3])
+  parts.append(torch.linear(total, self.tied.weight))
+  return {"logits": self.fc.forward(torch.cat(parts, 1)), "features": x}
+)");
+  return net;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -121,4 +168,5 @@ int main(int argc, char** argv) {
   that_overflows().save(folder + "/overflow.pt");
   with_dead_inputs().save(folder + "/dead.pt");
   with_few_kernels().save(folder + "/few_kernels.pt");
+  network_of_all_kinds().save(folder + "/all_kinds.pt");
 }

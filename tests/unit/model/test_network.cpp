@@ -3,6 +3,7 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/network.hpp"
 #include "catch.hpp"
+#include "model/ordinary_forward.hpp"
 #include "script_models.hpp"
 
 namespace bitfall::test {
@@ -187,11 +188,64 @@ TEST_CASE("outputs other than logits are refused with what was found", "[network
     net.define("def forward(self, x):\n  return " + result + "\n");
     return error_of([&] { (void)network_of(net).forward(values({2, 3, 4, 4}, 1)); });
   };
-  CHECK(run("(x, x)").find("returns a (Tensor, Tensor)") != std::string::npos);
+  CHECK(run("(x, x)").find("shape [2, 3, 4, 4]") != std::string::npos);
   CHECK(run("[x]").find("returns a Tensor[]") != std::string::npos);
   CHECK(run("x * 2").find("shape [2, 3, 4, 4]") != std::string::npos);
   CHECK(run("None").find("returns a NoneType") != std::string::npos);
-  CHECK(run("{\"out\": x}").find("Dict(str, Tensor)") != std::string::npos);
+  CHECK(run("{\"out\": x}").find("shape [2, 3, 4, 4]") != std::string::npos);
+  CHECK(run("{\"a\": x, \"b\": x}").find("choose one with --logits: a, b") != std::string::npos);
+}
+
+TEST_CASE("logits are a part of a tuple or a dictionary", "[network]") {
+  const at::Tensor input = values({2, 3}, 1);
+  const auto part = [&](const std::string& result, const std::string& name) {
+    torch::jit::Module net = empty_module();
+    net.define("def forward(self, x):\n  return " + result + "\n");
+    Network network = network_of(net);
+    network.choose_logits(name);
+    return network.forward(input.clone());
+  };
+  CHECK(same_bits(part("(x * 2, x * 3)", ""), input.mul(2)));
+  CHECK(same_bits(part("(x * 2, x * 3)", "1"), input.mul(3)));
+  CHECK(same_bits(part("(x * 2, [x])", "0"), input.mul(2)));
+  CHECK(same_bits(part("{\"aux\": x * 2, \"out\": x * 3}", ""), input.mul(3)));
+  CHECK(same_bits(part("{\"a\": x * 2, \"logits\": x * 3}", ""), input.mul(3)));
+  CHECK(same_bits(part("{\"aux\": x * 2, \"out\": x * 3}", "aux"), input.mul(2)));
+  CHECK(error_of([&] { (void)part("(x, x)", "2"); }) ==
+        "the network returns a tuple without '2'; choose one with --logits: 0, 1");
+  CHECK(error_of([&] { (void)part("x", "out"); }) == "the network returns a Tensor, which has no part 'out'");
+  CHECK(error_of([&] { (void)part("(1, x)", ""); }).find("returns a int") != std::string::npos);
+}
+
+TEST_CASE("a network that takes a list of images gets one", "[network]") {
+  torch::jit::Module net = empty_module();
+  net.define(R"(
+    def forward(self, images: List[Tensor]):
+        parts = []
+        for image in images:
+            parts.append(image.mean([1, 2]))
+        return torch.stack(parts, 0)
+  )");
+  const std::string bytes = bytes_of(net);
+  const at::Tensor input = values({3, 4, 5, 6}, 1);
+  const at::Tensor found = Network::from_bytes(bytes, "net.pt").forward(input.clone());
+  CHECK(same_bits(found, input.mean({2, 3})));
+  const c10::IValue whole = bitfall::ordinary_forward(bytes, "net.pt", input);
+  CHECK(bitfall::same_bits(whole, c10::IValue(found)));
+}
+
+TEST_CASE("results are compared part by part and bit by bit", "[network]") {
+  const at::Tensor a = values({2, 3}, 1), b = a.clone();
+  const auto tuple = [](const at::Tensor& x, std::int64_t n) {
+    return c10::IValue(c10::ivalue::Tuple::create({x, n}));
+  };
+  CHECK(bitfall::same_bits(tuple(a, 1), tuple(b, 1)));
+  CHECK_FALSE(bitfall::same_bits(tuple(a, 1), tuple(b, 2)));
+  b.view(-1)[5].add_(1e-7);
+  CHECK_FALSE(bitfall::same_bits(tuple(a, 1), tuple(b, 1)));
+  CHECK_FALSE(bitfall::same_bits(c10::IValue(a), c10::IValue(a.view({3, 2}))));
+  CHECK_FALSE(bitfall::same_bits(c10::IValue(a), tuple(a, 1)));
+  CHECK(bitfall::same_bits(c10::IValue(), c10::IValue()));
 }
 
 TEST_CASE("a warning of the network is a step like others", "[network]") {
