@@ -39,8 +39,9 @@ class CollectJob {
         local_micro_batches(cut_micro_batches(samples, options_.data.micro_batch), context_.communicator);
     image_names_ = image_names(shards, local);
     const MemoryPlan memory =
-        plan_memory(loaded_.network, preprocessing_, static_cast<std::int64_t>(samples.size()),
-                    options_.data.micro_batch, context_.threads, context_.communicator);
+        plan_memory(loaded_.network, largest_input(shards, preprocessing_, samples, context_.communicator),
+                    static_cast<std::int64_t>(samples.size()), options_.data.micro_batch, context_.threads,
+                    context_.communicator);
     context_.reporter.info(std::to_string(samples.size()) + " images, " + describe(memory));
     run_networks_on(*device, {&loaded_.network}, context_);
     auto images = load_inputs(shards, preprocessing_, local, context_.threads, context_);

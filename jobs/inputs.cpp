@@ -112,11 +112,41 @@ std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t co
   return chosen;
 }
 
+std::array<std::int64_t, 3> largest_input(const ShardSet& shards, const Preprocessing& preprocessing,
+                                          const std::vector<std::int64_t>& samples,
+                                          const Communicator& communicator) {
+  if (preprocessing.crop > 0) return {preprocessing.channels, preprocessing.crop, preprocessing.crop};
+  std::int64_t height = 1, width = 1;
+  communicator.guarded("reading the images' sizes", [&] {
+    const auto share = communicator.share(static_cast<std::int64_t>(samples.size()));
+    for (std::int64_t i = share.first; i < share.last; ++i) {
+      const std::int64_t sample = samples[static_cast<std::size_t>(i)];
+      const std::vector<std::uint8_t> jpeg = shards.read(sample);
+      try {
+        const auto [across, down] = jpeg_size(jpeg, shards.name_of(sample));
+        const auto [input_width, input_height] = input_size(across, down, preprocessing);
+        width = std::max(width, input_width);
+        height = std::max(height, input_height);
+      } catch (const DataError&) {  // the loader will say so, or pass over it
+        continue;
+      }
+    }
+  });
+  return {preprocessing.channels, communicator.max(height), communicator.max(width)};
+}
+
 at::Tensor to_tensor(Batch&& batch) {
   auto pixels = std::make_shared<std::vector<float>>(std::move(batch.pixels));
   return at::from_blob(
       pixels->data(), {batch.count, batch.channels, batch.height, batch.width},
       [pixels](void*) mutable { pixels.reset(); }, at::TensorOptions().dtype(at::kFloat));
+}
+
+std::vector<Batch> next_batches(BatchLoader& loader, std::int64_t count) {
+  std::vector<Batch> batches;
+  for (Batch batch; static_cast<std::int64_t>(batches.size()) < count && loader.next(batch);)
+    batches.push_back(std::move(batch));
+  return batches;
 }
 
 ShardSet open_shards(const DataOptions& options, const JobContext& context) {

@@ -2,6 +2,7 @@
 /// How jobs get at networks, images and micro-batches.
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -56,8 +57,18 @@ void add_data_options(CLI::App& job, DataOptions& options);
 [[nodiscard]] std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t count,
                                                        std::uint64_t seed);
 
+/// Channels, height and width that no input of these samples exceeds: where images keep their sizes, the JPEG
+/// headers of all are read (collective then). Samples that can't be read don't count.
+[[nodiscard]] std::array<std::int64_t, 3> largest_input(const ShardSet& shards,
+                                                        const Preprocessing& preprocessing,
+                                                        const std::vector<std::int64_t>& samples,
+                                                        const Communicator& communicator);
+
 /// A tensor [N, C, H, W] with the batch's pixels (moved, not copied).
 [[nodiscard]] at::Tensor to_tensor(Batch&& batch);
+
+/// Up to `count` batches of the loader; none at its end.
+[[nodiscard]] std::vector<Batch> next_batches(BatchLoader& loader, std::int64_t count);
 
 /// Opens the shards on every rank; errors are agreed on (collective). An index file that can't be used is a
 /// warning.

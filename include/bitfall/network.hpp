@@ -125,6 +125,10 @@ class Network {
   [[nodiscard]] const BatchStatistics& batch_statistics(std::int64_t step, const LiveValues& values) const;
   /// start + all steps + output.
   [[nodiscard]] at::Tensor forward(at::Tensor input) const;
+  /// start + all steps + result.
+  [[nodiscard]] c10::IValue run(at::Tensor input) const;
+  /// Whether what it returns are boxes with scores and labels (src/model/detections.hpp).
+  [[nodiscard]] bool returns_detections() const;
 
   /// A parameter or buffer by qualified name (shares storage with the network; to change it, set_tensor).
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;

@@ -13,6 +13,7 @@
 #include "bitfall/errors.hpp"
 #include "model/device_copy.hpp"
 #include "model/error_text.hpp"
+#include "model/detections.hpp"
 #include "model/layer_table.hpp"
 #include "model/logits.hpp"
 #include "model/module_file.hpp"
@@ -334,9 +335,17 @@ const std::string& Network::logits_part() const {
 }
 
 at::Tensor Network::forward(at::Tensor input) const {
+  return logits_of(run(std::move(input)), impl_->logits_part);
+}
+
+c10::IValue Network::run(at::Tensor input) const {
   LiveValues values = start(std::move(input));
   for (std::int64_t step = 0; step < step_count(); ++step) run_step(step, values);
-  return output(values);
+  return result(values);
+}
+
+bool Network::returns_detections() const {
+  return holds_detections(*impl_->graph.graph().outputs().front()->type());
 }
 
 const at::Tensor& Network::find(const std::string& name) const {
