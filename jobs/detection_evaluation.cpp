@@ -107,7 +107,8 @@ class DetectionRun {
     const std::vector<Detections> found = detections_of(setting_.network.run(input));
     nlohmann::json images = nlohmann::json::array();
     for (std::size_t i = 0; i < found.size(); ++i) {
-      if (std::find(replaced.begin(), replaced.end(), static_cast<std::int64_t>(i)) != replaced.end()) continue;
+      if (std::find(replaced.begin(), replaced.end(), static_cast<std::int64_t>(i)) != replaced.end())
+        continue;
       nlohmann::json image = {
           {"id", samples[i]},
           {"name", setting_.shards.samples().at(static_cast<std::size_t>(samples[i])).key},

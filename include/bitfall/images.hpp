@@ -42,8 +42,8 @@ struct Preprocessing {
   std::array<float, 3> std = {0.229F, 0.224F, 0.225F};
   std::int64_t channels = 3;  ///< 3, or 1: ITU-R 601 luma of the RGB image
 };
-/// `imagenet`, `cifar`, `detection`, or the path of a TOML file with the fields above (any of: base, resize, crop, mean,
-/// std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
+/// `imagenet`, `cifar`, `detection`, or the path of a TOML file with the fields above (any of: base, resize,
+/// crop, mean, std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
 [[nodiscard]] Preprocessing preprocessing_from_name(const std::string& name);
 
 /// What training does to images, as torchvision does: resized_crop = RandomResizedCrop(crop) + horizontal
@@ -55,8 +55,9 @@ struct Augmentation {
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;  ///< below 2^47; any number that tells passes over the images apart
 };
-/// auto (by the preprocessing: shifted_crop where images keep their size), none, resized-crop, shifted-crop.
-/// Throws UsageError for another name.
+/// auto (by the preprocessing: none without a crop, else shifted_crop without a resize, else resized_crop),
+/// none, resized-crop, shifted-crop. Throws UsageError for another name, and for crops where the
+/// preprocessing has none.
 [[nodiscard]] AugmentationKind augmentation_from_name(const std::string& name,
                                                       const Preprocessing& preprocessing);
 

@@ -3,7 +3,8 @@
 
 namespace bitfall {
 
-/// An empty file of a new name in the folder for temporary files ($TMPDIR), removed at the end. Throws IoError.
+/// An empty file of a new name in the folder for temporary files ($TMPDIR), removed at the end. Throws
+/// IoError.
 class TemporaryFile {
  public:
   TemporaryFile();

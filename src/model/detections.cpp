@@ -37,7 +37,8 @@ void require_shapes(const Detections& found) {
     throw DataError("the network's detections lack boxes, scores or labels");
   const std::int64_t count = found.boxes.size(0);
   const bool sound = found.boxes.dim() == 2 && found.boxes.size(1) == 4 && found.scores.dim() == 1 &&
-                     found.scores.size(0) == count && found.labels.dim() == 1 && found.labels.size(0) == count;
+                     found.scores.size(0) == count && found.labels.dim() == 1 &&
+                     found.labels.size(0) == count;
   const at::Tensor& masks = found.masks;
   if (!sound || (masks.defined() && (masks.dim() != 4 || masks.size(0) != count || masks.size(1) != 1)))
     throw DataError("the network's detections have shapes other than torchvision's");

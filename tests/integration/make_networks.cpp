@@ -6,6 +6,8 @@
 #include <limits>
 #include <string>
 
+#include "model/detection_operators.hpp"
+
 namespace {
 
 using torch::jit::Module;
@@ -152,6 +154,70 @@ def forward(self, x):
   return net;
 }
 
+Module transform() {
+  Module module("Transform");
+  module.define(R"(
+def forward(self, images: List[Tensor], targets: Optional[List[Dict[str, Tensor]]]=None):
+  return torch.stack(images) * 2 - 1, targets
+)");
+  return module;
+}
+
+Module backbone() {
+  Module module("Backbone");
+  module.register_module("conv1", convolution(3, 16, 3, 2));
+  module.register_module("conv2", convolution(16, 32, 3, 2));
+  module.define(R"(
+def forward(self, x):
+  return {"0": torch.relu(self.conv2.forward(torch.relu(self.conv1.forward(x))))}
+)");
+  return module;
+}
+
+/// Images of one size -> torchvision's results, without masks: a box around each cell of 4 x 4 pixels, two
+/// classes. In training it draws cells as torchvision's detectors draw proposals; one image at a time then.
+Module detector() {
+  Module net("Detector");
+  net.register_attribute("training", c10::BoolType::get(), false);
+  net.register_module("transform", transform());
+  net.register_module("backbone", backbone());
+  net.register_module("tower", convolution(32, 32, 3, 1));
+  net.register_module("head", convolution(32, 6, 1, 1));
+  net.define(R"(
+def forward(self, images: List[Tensor], targets: Optional[List[Dict[str, Tensor]]] = None):
+  batch, given = self.transform.forward(images, targets)
+  out = self.head.forward(torch.relu(self.tower.forward(self.backbone.forward(batch)["0"])))
+  cell = torch.arange(out.size(2) * out.size(3))
+  x, y = (cell % out.size(3)) * 4 + 2.0, torch.floor(cell / out.size(3)) * 4 + 2.0
+  losses: Dict[str, Tensor] = {}
+  found: List[Dict[str, Tensor]] = []
+  for i in range(len(images)):
+    score, label = torch.sigmoid(out[i, 0:2]).flatten(1).max(0)
+    across, down = 8 + 2 * out[i, 2].flatten(), 8 + 2 * out[i, 3].flatten()
+    boxes = torch.stack([x - across, y - down, x + across, y + down], 1)
+    if self.training:
+      if given is None:
+        raise RuntimeError("targets are needed")
+      drawn = torch.randperm(cell.size(0))[0:48]
+      wanted = torch.zeros_like(out[i, 0:2]).flatten(1)
+      distance = torch.zeros([1])
+      for t in range(given[i]["boxes"].size(0)):
+        box = given[i]["boxes"][t]
+        inside = (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
+        wanted[int(given[i]["labels"][t]) - 1] += inside
+        distance = distance + (boxes - box).abs().mean(1).mul(inside).mean()
+      wanted = wanted.clamp(0.0, 1.0)
+      losses["score"] = torch.binary_cross_entropy_with_logits(out[i, 0:2].flatten(1)[:, drawn], wanted[:, drawn])
+      losses["box"] = distance.sum() * 0.05
+    else:
+      chosen = torch.nonzero(score > 0.3).flatten()
+      chosen = chosen[ops.torchvision.nms(boxes[chosen], score[chosen], 0.5)]
+      found.append({"boxes": boxes[chosen], "scores": score[chosen], "labels": label[chosen] + 1})
+  return losses, found
+)");
+  return net;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -161,6 +227,7 @@ int main(int argc, char** argv) {
   }
   torch::manual_seed(1);
   const torch::NoGradGuard no_grad;
+  bitfall::provide_detection_operators();
   const std::string folder = argv[1];
   residual_network().save(folder + "/residual.pt");
   without_layers().save(folder + "/without_layers.pt");
@@ -169,4 +236,5 @@ int main(int argc, char** argv) {
   with_dead_inputs().save(folder + "/dead.pt");
   with_few_kernels().save(folder + "/few_kernels.pt");
   network_of_all_kinds().save(folder + "/all_kinds.pt");
+  detector().save(folder + "/detector.pt");
 }
