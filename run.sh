@@ -20,6 +20,8 @@ runtime_wheels=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 import_wheels=(nvidia-cufile==1.15.1.6 nvidia-cusparselt-cu13==0.8.0 nvidia-nvshmem-cu13==3.4.5)
 # What `pip install ./python` needs in the tests, where nothing is fetched.
 build_wheels=(setuptools==80.9.0)
+# Finds names that do not exist in what is written in Python: nobody compiles it.
+ruff_wheel=ruff==0.14.6
 # What `bitfall report` draws with, and what it needs. Without dependencies: pip would take its own numpy and Pillow.
 draw_wheels=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.1 kiwisolver==1.4.9 packaging==25.0
   pyparsing==3.2.5 python-dateutil==2.9.0.post0 six==1.17.0)
@@ -159,8 +161,10 @@ do_sanitize() {
 do_lint() {
   install_packages clang-format clang-tidy shellcheck
   git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
-  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/sanitize/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   setup
+  once "lint-$ruff_wheel" pip_install "$ruff_wheel"
+  "$venv/bin/ruff" check --no-cache --select E9,F --ignore F403,F405 .  # a recipe of Spack takes everything from one module
+  shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/sanitize/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
   # A configuration of its own: clang can't read GCC's precompiled headers, and many sources in one unit parse LibTorch once.
   cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBITFALL_UNITE=ON \
     -DBITFALL_TORCH_ROOT="$torch_root" -DPython="$PWD/$venv/bin/python" > build/tidy.log 2>&1 || { cat build/tidy.log >&2; die "configuring failed"; }

@@ -1,10 +1,7 @@
 """Bad images, shards, networks and outputs end in their exit codes with one sentence that names the culprit, on every
 rank and soon, with nothing half-written; or they are decoded as Pillow does, or passed over and counted."""
 import io
-import json
 import os
-import pathlib
-import shutil
 import signal
 import subprocess
 import tarfile
@@ -61,7 +58,7 @@ class BadFiles(Case):
             self.assertIn(str(word), message)
         self.assertEqual([path.name for path in self.folder.iterdir()
                           if path.name.startswith("bad.h5") or ".tmp." in path.name], [])
-        return messages[0]
+        return message
 
     def expect(self, code, words, shards=None, network=None, options=(), ranks=(1, 3)):
         for count in ranks:

@@ -59,10 +59,11 @@ class FullDisk(Case):
     def check_failed(self, process, run_file):
         """Exit 73, one message that names the file, and no half-written file."""
         self.assertEqual(process.returncode, CANNOT_WRITE, process.stderr)
-        self.assertIn(str(run_file), self.the_message(process.stderr))
+        message = self.the_message(process.stderr)
+        self.assertIn(str(run_file), message)
         self.assertEqual([path.name for path in run_file.parent.iterdir()
                           if path.name.startswith(run_file.name + ".") and not path.name.endswith(".previous")], [])
-        return messages[0]
+        return message
 
     def check_goes_on(self, name, run_file, ranks):
         done = run(*self.command(name, run_file), ranks=ranks)

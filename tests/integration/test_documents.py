@@ -2,11 +2,9 @@
 import functools
 import re
 import shlex
-import subprocess
 import unittest
 
 import documents
-import harness
 from documents import DOCUMENTS, ROOT
 from harness import Case, run
 

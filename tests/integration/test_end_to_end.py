@@ -3,7 +3,6 @@ import hashlib
 import json
 import unittest
 
-import harness
 from harness import Case, result, run
 
 
