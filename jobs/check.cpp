@@ -61,7 +61,9 @@ Trial try_network(const Network& network, const std::string& bytes, const CheckO
   for (std::int64_t step = 0; step < network.step_count(); ++step) network.run_step(step, values);
   const c10::IValue result = network.result(values);
   Trial trial;
-  trial.same_bits = same_bits(result, ordinary_forward(bytes, options.model, input));
+  trial.same_bits =
+      same_bits(result, ordinary_forward(bytes, options.model, input)) &&
+      same_bits(result, ordinary_forward(bytes, options.model, input, random_input(options, seed + 1)));
   trial.output_type = result.type()->str();
   try {
     trial.logits = logits_shape(logits_of(result, options.logits));
@@ -97,7 +99,8 @@ void run_check(const CheckOptions& options, JobContext& context) {
   context.communicator.guarded("checking " + options.model, [&] {
     if (!context.communicator.is_root() || trial.same_bits) return;
     throw DataError("'" + options.model +
-                    "' gives other bits step by step than as a whole: is something random in its forward?");
+                    "' gives other bits step by step than as a whole: is something random in its forward, or "
+                    "does it remember earlier inputs?");
   });
   const nlohmann::json fields = {{"model", options.model},
                                  {"steps", loaded.network.step_count()},

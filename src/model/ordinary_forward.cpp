@@ -2,6 +2,7 @@
 
 #include <ATen/core/List.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <cstring>
 #include <utility>
@@ -39,18 +40,26 @@ bool is_container(const c10::IValue& value) {
 
 }  // namespace
 
-c10::IValue ordinary_forward(const std::string& bytes, const std::string& source, const at::Tensor& input) {
+c10::IValue ordinary_forward(const std::string& bytes, const std::string& source, const at::Tensor& input,
+                             const at::Tensor& before) {
   const c10::AutoGradMode no_gradients(false);
+  const torch::jit::GraphOptimizerEnabledGuard as_written(false);  // the second run would be fused otherwise
   torch::jit::Module module = load_module(bytes, source);
   const auto& arguments = module.get_method("forward").function().getSchema().arguments();
-  c10::IValue given = input.clone();  // operators may write to their inputs
-  if (arguments.size() > 1 && arguments[1].type()->isSubtypeOf(*c10::ListType::ofTensors())) {
-    c10::List<at::Tensor> images;
-    for (at::Tensor& image : given.toTensor().unbind(0)) images.push_back(std::move(image));
-    given = std::move(images);
-  }
-  try {
+  const bool takes_list =
+      arguments.size() > 1 && arguments[1].type()->isSubtypeOf(*c10::ListType::ofTensors());
+  const auto run = [&](const at::Tensor& images) {
+    c10::IValue given = images.clone();  // operators may write to their inputs
+    if (takes_list) {
+      c10::List<at::Tensor> list;
+      for (at::Tensor& image : given.toTensor().unbind(0)) list.push_back(std::move(image));
+      given = std::move(list);
+    }
     return module.forward({std::move(given)});
+  };
+  try {
+    if (before.defined()) static_cast<void>(run(before));
+    return run(input);
   } catch (const std::exception& error) {
     throw DataError("'" + source + "': its forward fails: " + essential_line(error));
   }

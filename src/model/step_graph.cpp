@@ -14,6 +14,7 @@
 #include "bitfall/errors.hpp"
 #include "model/layer_node.hpp"
 #include "model/observed_inputs.hpp"
+#include "model/run_state.hpp"
 
 namespace bitfall {
 
@@ -101,6 +102,7 @@ std::shared_ptr<Graph> prepared_graph(const torch::jit::Module& frozen) {
   torch::jit::ConstantPropagation(graph);
   torch::jit::PeepholeOptimize(graph, /*disable_shape_peepholes=*/true);
   torch::jit::EliminateDeadCode(graph);
+  keep_state_in_run(*graph);
   look_up_first(*graph);
   return graph;
 }

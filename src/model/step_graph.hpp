@@ -31,8 +31,8 @@ struct Step {
 /// true.
 class StepGraph {
  public:
-  /// `module` must be in eval mode. Throws DataError when it changes its own state while it runs (then the
-  /// order of images would matter) or takes no input.
+  /// `module` must be in eval mode. Throws DataError when it changes numbers or tensors of its own while it
+  /// runs (then the order of images would matter; for others see run_state.hpp) or takes no input.
   explicit StepGraph(const torch::jit::Module& module);
 
   [[nodiscard]] const std::vector<Step>& steps() const { return steps_; }

@@ -5,15 +5,15 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/jit/ir/irparser.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
-#include "bitfall/errors.hpp"
-#include "bitfall/network.hpp"
 #include "catch.hpp"
 #include "model/detection_operators.hpp"
-#include "script_models.hpp"
 
 namespace bitfall::test {
 namespace {
@@ -23,13 +23,6 @@ at::Tensor wave(at::IntArrayRef shape, double step, double (*function)(double)) 
   for (std::int64_t i = 0; i < tensor.numel(); ++i)
     tensor.mutable_data_ptr<float>()[i] = static_cast<float>(function(step * static_cast<double>(i)));
   return tensor;
-}
-
-/// A network of one call, so that the operators are found by name as in a detector.
-at::Tensor run(const std::string& call, const at::Tensor& input) {
-  torch::jit::Module net = empty_module();
-  net.define("def forward(self, x):\n  return " + call + "\n");
-  return Network::from_bytes(bytes_of(net), "net.pt").forward(input);
 }
 
 struct Case {
@@ -143,14 +136,23 @@ TEST_CASE("nms is torchvision's", "[detection]") {
   CHECK(nms.call(boxes.slice(0, 0, 0), scores.slice(0, 0, 0), 0.5).numel() == 0);
 }
 
-TEST_CASE("a network finds the operators by their names", "[detection]") {
-  const at::Tensor input = wave({3, 5}, 0.7, std::sin);
-  const at::Tensor found =
-      run("x[torch.ops.torchvision.nms(torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9], [5., 5., 6., "
-          "6.]]), x[:, 0], 0.5)]",
-          input);
-  CHECK(found.size(0) == 2);
-  CHECK_THROWS_AS(run("torch.ops.torchvision.roi_align(x, x, 1.0, 2, 2, 0, False)", input), DataError);
+TEST_CASE("graphs find the operators by their names", "[detection]") {
+  provide_detection_operators();
+  auto graph = std::make_shared<torch::jit::Graph>();
+  torch::jit::parseIR(R"(
+graph(%boxes : Tensor, %scores : Tensor):
+  %threshold : float = prim::Constant[value=0.5]()
+  %kept : Tensor = torchvision::nms(%boxes, %scores, %threshold)
+  return (%kept))",
+                      graph.get());
+  const at::Tensor boxes =
+      at::tensor({0., 0., 2., 2., 0., 0., 2., 1.9, 5., 5., 6., 6.}, at::kFloat).view({3, 4});
+  torch::jit::Stack stack = {boxes, at::tensor({0.1, 0.3, 0.2}, at::kFloat)};
+  torch::jit::InterpreterState(torch::jit::Code(graph, "nms")).run(stack);
+  const at::Tensor kept = stack.at(0).toTensor();
+  REQUIRE(kept.numel() == 2);
+  CHECK(kept[0].item<std::int64_t>() == 1);
+  CHECK(kept[1].item<std::int64_t>() == 2);
 }
 
 }  // namespace bitfall::test

@@ -118,7 +118,9 @@ TEST_CASE("layers in loops and branches show the inputs of all their uses", "[la
   net.define(R"(
     def forward(self, x):
         total = torch.zeros([1])
-        levels = [x, x[:, :, ::2, ::2], x[:, :, ::4, ::4]]
+        levels = [x, x[:, :, ::2, ::2]]
+        if x.size(0) > 1:
+            levels.append(x[:, :, ::4, ::4])  # or freezing would unroll the loop
         for level in levels:
             y = torch.relu_(torch.conv2d(level, self.head.weight, self.head.bias, [1, 1], [1, 1]))
             if y.size(2) < 3:
@@ -136,7 +138,10 @@ TEST_CASE("layers in loops and branches show the inputs of all their uses", "[la
   LiveValues live = network.start(input.clone());
   std::int64_t loop = 0;
   while (network.layers_inside(loop).empty()) network.run_step(loop++, live);
-  REQUIRE((network.layers_inside(loop) == std::vector<std::size_t>{0, 1}));
+  CHECK(network.layers()[0].obstacle.empty());
+  CHECK(network.layers()[1].obstacle == "");
+  const std::vector<std::size_t> both = {0, 1};
+  REQUIRE(network.layers_inside(loop) == both);
   CHECK(network.layers()[0].steps == Sizes{loop});
   const auto head = network.inputs_inside(loop, 0, live);
   REQUIRE(head.size() == 3);

@@ -1,3 +1,5 @@
+#include <ATen/ops/full.h>
+
 #include <thread>
 
 #include "bitfall/errors.hpp"
@@ -234,6 +236,45 @@ TEST_CASE("a network that takes a list of images gets one", "[network]") {
   CHECK(bitfall::same_bits(whole, c10::IValue(found)));
 }
 
+TEST_CASE("lists and flags that a forward keeps are those of the file in every run", "[network]") {
+  // As torchvision's anchor generators and RoI poolers do.
+  torch::jit::Module keeper = empty_module("Keeper");
+  c10::List<at::Tensor> sizes;
+  sizes.push_back(at::full({1}, 2.0));
+  sizes.push_back(at::full({1}, 3.0));
+  keeper.register_attribute("sizes", c10::ListType::ofTensors(), sizes);
+  keeper.register_attribute("asked", c10::BoolType::get(), false);
+  keeper.define(R"(
+    def forward(self, x):
+        if self.asked:
+            x = x + 1.0
+        else:
+            x = x + 0.5
+        self.asked = True
+        self.sizes = [size.to(x.dtype) for size in self.sizes]
+        return x * self.sizes[0] + self.sizes[1]
+  )");
+  torch::jit::Module net = empty_module();
+  net.register_module("keeper", keeper);
+  net.define(R"(
+    def forward(self, x):
+        if x.size(0) > 1:
+            x = x * 3.0
+        return self.keeper.forward(x)
+  )");
+  const std::string bytes = bytes_of(net);
+  const Network network = Network::from_bytes(bytes, "net.pt");
+  const at::Tensor one = values({1, 4}, 1), two = values({2, 4}, 2);
+  for (int run = 0; run < 2; ++run) {
+    CHECK(same_bits(network.forward(one.clone()), ordinary_forward(bytes, one)));
+    CHECK(same_bits(network.forward(two.clone()), ordinary_forward(bytes, two)));
+  }
+  // What remembers is seen by comparing with a second call.
+  const c10::IValue first = bitfall::ordinary_forward(bytes, "net.pt", one);
+  CHECK(bitfall::same_bits(first, c10::IValue(network.forward(one.clone()))));
+  CHECK_FALSE(bitfall::same_bits(first, bitfall::ordinary_forward(bytes, "net.pt", one, two)));
+}
+
 TEST_CASE("results are compared part by part and bit by bit", "[network]") {
   const at::Tensor a = values({2, 3}, 1), b = a.clone();
   const auto tuple = [](const at::Tensor& x, std::int64_t n) {
@@ -248,7 +289,7 @@ TEST_CASE("results are compared part by part and bit by bit", "[network]") {
   CHECK(bitfall::same_bits(c10::IValue(), c10::IValue()));
 }
 
-TEST_CASE("a warning of the network is a step like others", "[network]") {
+TEST_CASE("a warning of the network is passed over", "[network]") {
   torch::jit::Module net = empty_module();
   net.define(R"(
     def forward(self, x):
