@@ -156,12 +156,13 @@ do_sanitize() {
 }
 
 do_lint() {
-  install_packages clang-format clang-tidy shellcheck
+  install_packages clang-format clang-tidy shellcheck python3 python3-venv
   git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format --dry-run -Werror
-  setup
-  once "lint-$ruff_wheel" pip_install "$ruff_wheel"
-  "$venv/bin/ruff" check --no-cache --select E9,F --ignore F403,F405 .  # a recipe of Spack takes everything from one module
+  once "lint-venv-$ruff_wheel" make_venv build/lint-venv "$ruff_wheel"
+  # Recipes of Spack take everything from one module.
+  build/lint-venv/bin/ruff check --no-cache --select E9,F --per-file-ignores 'src/packaging/spack/**:F403,src/packaging/spack/**:F405' .
   shellcheck -x run.sh .ci/run tests/fuzz/run.sh tests/sanitize/run.sh tests/bench/stalls.sh slurm/*.sh slurm/*.sbatch tests/integration/slurm/*.sh
+  setup
   # A configuration of its own: clang can't read GCC's precompiled headers, and many sources in one unit parse LibTorch once.
   cmake -S . -B build/tidy -G Ninja -DBITFALL_TESTS=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBITFALL_UNITE=ON \
     -DBITFALL_TORCH_ROOT="$torch_root" -DPython="$PWD/$venv/bin/python" > build/tidy.log 2>&1 || { cat build/tidy.log >&2; die "configuring failed"; }
@@ -181,12 +182,13 @@ do_tidy() {
   echo "$key" > "$stamp"
 }
 
-make_docs_venv() { python3 -m venv build/docs-venv; build/docs-venv/bin/pip install -q --disable-pip-version-check "${docs_wheels[@]}"; }
+# make_venv FOLDER WHEEL...: a virtual environment that nothing else installs into.
+make_venv() { python3 -m venv "$1"; "$1/bin/pip" install -q --disable-pip-version-check "${@:2}"; }
 
 # The pages as a site: every page in its menu, every link with a target, or it fails.
 do_docs() {
   install_packages python3 python3-venv
-  once "docs-${docs_wheels[*]}" make_docs_venv
+  once "docs-${docs_wheels[*]}" make_venv build/docs-venv "${docs_wheels[@]}"
   build/docs-venv/bin/mkdocs build --strict -q -f src/packaging/mkdocs.yml
   echo "$PWD/build/site/index.html"
 }
