@@ -25,6 +25,8 @@ ruff_wheel=ruff==0.14.6
 # What `bitfall report` draws with, and what it needs. Without dependencies: pip would take its own numpy and Pillow.
 draw_wheels=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.1 kiwisolver==1.4.9 packaging==25.0
   pyparsing==3.2.5 python-dateutil==2.9.0.post0 six==1.17.0)
+# What `bitfall evaluate` counts a detector's average precision with. Without dependencies, too.
+precision_wheels=(pycocotools==2.0.11)
 # What reads the compiled kernels in the tests.
 kernel_wheels=(nvidia-cuda-cuobjdump==13.2.51 nvidia-cuda-nvdisasm==13.2.51)
 # What makes the site, in a virtual environment of its own; the last three decide how the pages look.
@@ -32,6 +34,7 @@ docs_wheels=(mkdocs==1.6.1 mkdocs-material==9.6.22 Markdown==3.11.3 pymdown-exte
 # What `bitfall export --format onnx` writes with, and what tests of Python's torch read and compare with.
 torch_wheels=(onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 torchvision==0.26.0)
 python_wheels=(numpy==2.3.4 pillow==12.0.0 h5py==3.15.1 typing_extensions==4.15.0)
+python_stamp="python-${draw_wheels[0]}-${precision_wheels[0]}"
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
@@ -83,7 +86,7 @@ install_torch() {
 
 install_python() {
   pip_install "${python_wheels[@]}"
-  pip_install --no-deps "${draw_wheels[@]}"
+  pip_install --no-deps "${draw_wheels[@]}" "${precision_wheels[@]}"
   pip_install sympy networkx jinja2 filelock fsspec   # what `import torch` imports
 }
 
@@ -113,7 +116,7 @@ do_test() {
   setup
   if has_cuda_toolkit; then once kernel-tools pip_install --no-deps "${kernel_wheels[@]}"; fi
   do_build ON
-  once "python-${draw_wheels[0]}" install_python
+  once "$python_stamp" install_python
   once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j3
 }
@@ -202,9 +205,9 @@ case "${1:-help}" in
   lint) do_lint ;;
   docs) do_docs ;;
   tidy) do_tidy "$2" ;;
-  demo) do_build; once "python-${draw_wheels[0]}" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
+  demo) do_build; once "$python_stamp" install_python; exec "$venv/bin/python" python/demo.py "$build/bitfall" ;;
   install) [ $# = 2 ] || die "usage: ./run.sh install PREFIX"
-    do_build; once "python-${draw_wheels[0]}" install_python; cmake --install "$build" --prefix "$2" --strip ;;
+    do_build; once "$python_stamp" install_python; cmake --install "$build" --prefix "$2" --strip ;;
   python-torch) setup; say "everything that Python's torch needs (several gigabytes)"; pip_install "$torch_wheel" "${torch_wheels[@]}" ;;
   help|*) sed -n '2,3p' "$0"; [ "${1:-help}" = help ] || exit 64 ;;
 esac

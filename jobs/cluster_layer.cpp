@@ -59,7 +59,15 @@ ClusteredLayer cluster_layer(const Network& network, const Plan& plan, std::size
   quantizer.kmeans.stream = random_stream::clustering + index;
   quantizer.kmeans.codeword_bits = codeword_bits(planned.d, quantizer.kmeans.codebook_type);
   quantizer.relative_bit_price = planned.bit_price;
-  QuantizedBlocks result = quantize_blocks(weight, planned.metric, moments, quantizer, communicator);
+  // With a price of bits there are no weights of rows (as --output-weights, see compress).
+  LayerMoments unweighted;
+  const bool drops_weights = planned.bit_price > 0 && planned.layer.transposed;
+  if (drops_weights) {
+    unweighted = moments;
+    unweighted.row_weights.clear();
+  }
+  QuantizedBlocks result =
+      quantize_blocks(weight, planned.metric, drops_weights ? unweighted : moments, quantizer, communicator);
   const double relative_error = result.relative_error();
   ClusteredLayer clustered;
   clustered.layer = QuantizedLayer{.name = planned.layer.name,

@@ -26,7 +26,7 @@ class CollectJob {
   CollectJob(const CollectOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator)),
+        loaded_(load_network(options.model, context.communicator, "", options.data.logits)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {}
 
   void run() {
@@ -39,8 +39,9 @@ class CollectJob {
         local_micro_batches(cut_micro_batches(samples, options_.data.micro_batch), context_.communicator);
     image_names_ = image_names(shards, local);
     const MemoryPlan memory =
-        plan_memory(loaded_.network, preprocessing_, static_cast<std::int64_t>(samples.size()),
-                    options_.data.micro_batch, context_.threads, context_.communicator);
+        plan_memory(loaded_.network, largest_input(shards, preprocessing_, samples, context_.communicator),
+                    static_cast<std::int64_t>(samples.size()), options_.data.micro_batch, context_.threads,
+                    context_.communicator);
     context_.reporter.info(std::to_string(samples.size()) + " images, " + describe(memory));
     run_networks_on(*device, {&loaded_.network}, context_);
     auto images = load_inputs(shards, preprocessing_, local, context_.threads, context_);
@@ -67,10 +68,11 @@ class CollectJob {
  private:
   /// A weight that several steps use is described by the inputs of its first use, as `compress` does.
   void collect(const WalkStep& step) {
-    const auto index = loaded_.network.layer_of_step(step.step);
+    const auto index = step.layer;
     if (!index) return;
     const Layer& layer = loaded_.network.layers().at(*index);
-    if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;
+    // Transposed convolutions have no matrix of inputs; `quantize` takes them with the plain metric.
+    if (!layer.obstacle.empty() || layer.transposed || layer.steps.front() != step.step) return;
     const std::int64_t width = gram_width(layer);
     const Gram gram = accumulate_gram(
         layer, step.inputs,

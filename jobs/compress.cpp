@@ -33,7 +33,7 @@ class CompressJob {
   CompressJob(CompressOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator)),
+        loaded_(load_network(options.model, context.communicator, "", options.data.logits)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {
     if (loaded_.archive) {
       throw DataError(options.model +
@@ -60,6 +60,7 @@ class CompressJob {
     const ShardSet shards = open_shards(options_.data, context_);
     samples_ = calibration_samples(options_, shards, context_);
     micro_batches_ = cut_micro_batches(samples_, options_.data.micro_batch);
+    input_shape_ = largest_input(shards, preprocessing_, samples_, context_.communicator);
     MemoryPlan memory = memory_of_walk(static_cast<std::int64_t>(samples_.size()));
     run_networks_on(*device_, {&loaded_.network}, context_);
     if (options_.target.is_set()) search(shards);
@@ -75,7 +76,7 @@ class CompressJob {
     if (run_file.exists()) stop.emplace(limit_seconds);
     std::optional<Network> teacher;
     if (options_.finetunes() || walks_with_teacher_)
-      teacher.emplace(load_network(options_.model, context_.communicator).network);
+      teacher.emplace(load_network(options_.model, context_.communicator, "", options_.data.logits).network);
     if (options_.permute.permute) permute(teacher);
     if (teacher) run_networks_on(*device_, {&*teacher}, context_);
     const FinetuneSetting setting{.student = loaded_.network,
@@ -124,7 +125,7 @@ class CompressJob {
 
   /// Of the host, which is where the trial for it runs.
   MemoryPlan memory_of_walk(std::int64_t images) {
-    MemoryPlan memory = plan_memory(loaded_.network, preprocessing_, images, options_.data.micro_batch,
+    MemoryPlan memory = plan_memory(loaded_.network, input_shape_, images, options_.data.micro_batch,
                                     context_.threads, context_.communicator);
     if (walks_with_teacher_) add_teacher(memory);
     return memory;
@@ -135,21 +136,28 @@ class CompressJob {
     const StageTimer timer(seconds_["permute"]);
     const NetworkPermutation found = find_network_permutation(
         loaded_.network, permutable_layers(plan_), options_.permute, context_.options.seed, context_);
-    const std::vector<std::int64_t> image = {preprocessing_.channels, preprocessing_.crop,
-                                             preprocessing_.crop};
+    const std::vector<std::int64_t> image(input_shape_.begin(), input_shape_.end());
     if (!permute_network(loaded_.network, found, image, context_)) return;
     if (teacher) permute_channels(*teacher, found.graph, found.orders);
     permutation_ = found.description;
   }
 
   [[nodiscard]] std::string plan_json(const Plan& plan) const {
-    if (permutation_.is_null()) return to_json(plan);
+    const std::string& logits = loaded_.network.logits_part();
+    if (permutation_.is_null() && logits.empty()) return to_json(plan);
     auto json = nlohmann::ordered_json::parse(to_json(plan));
-    json["permutation"] = permutation_;
+    if (!permutation_.is_null()) json["permutation"] = permutation_;
+    if (!logits.empty()) json["logits"] = logits;  // what restores the network reads it
     return json.dump();
   }
 
   void print_plan() {
+    input_shape_ = {preprocessing_.channels, preprocessing_.crop, preprocessing_.crop};
+    if (preprocessing_.crop == 0) {  // only the images know
+      const ShardSet shards = open_shards(options_.data, context_);
+      const auto samples = calibration_samples(options_, shards, context_);
+      input_shape_ = largest_input(shards, preprocessing_, samples, context_.communicator);
+    }
     MemoryPlan memory = memory_of_walk(options_.calibration_images);
     add_quantizer(memory, plan_, options_.compression.moments.match_teacher, context_.communicator);
     nlohmann::json fields = {{"plan", nlohmann::json::parse(to_json(plan_))}, {"memory", to_json(memory)}};
@@ -345,6 +353,7 @@ class CompressJob {
   nlohmann::json permutation_;        ///< null: channels are where they were
   bool walks_with_teacher_ = false;   ///< the unquantized network beside the student, for statistics
   std::vector<std::int64_t> samples_;
+  std::array<std::int64_t, 3> input_shape_ = {};  ///< of the largest one: channels, height, width
   std::vector<std::vector<std::int64_t>> micro_batches_;
   std::vector<QuantizedLayer> layers_;
   std::vector<QuantizedLayer> finished_;  ///< so far in the walk, for checkpoints

@@ -54,7 +54,7 @@ Measured CompressSearch::measure(const Network& network, const Plan& plan,
   Measured measured;
   std::set<std::size_t> done;
   const auto before_step = [&](const WalkStep& step) {
-    const auto index = network.layer_of_step(step.step);
+    const auto index = step.layer;
     if (!index || !plan.layers.at(*index).quantized || !done.insert(*index).second) return;
     std::optional<FullGram> gram;  // one for all block sizes
     const auto moments = [&](const LayerPlan& candidate) {

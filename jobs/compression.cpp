@@ -29,7 +29,7 @@ void Compression::before_step(const WalkStep& step) {
     return;
   }
   // A weight that several steps use is quantized on the inputs of its first use.
-  if (const auto layer = network_.layer_of_step(step.step)) {
+  if (const auto layer = step.layer) {
     if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step);
   }
 }

@@ -10,6 +10,7 @@
 
 #include "bitfall/errors.hpp"
 #include "chosen_device.hpp"
+#include "detection_evaluation.hpp"
 #include "evaluation.hpp"
 #include "inputs.hpp"
 #include "io/archive/safetensors.hpp"
@@ -26,6 +27,7 @@ namespace {
 struct EvaluateOptions {
   std::string model, teacher, logits, own_model, device = "auto";
   DataOptions data;
+  DetectionOptions detections;
   std::int64_t images = 0;
   bool layer_errors = false;
 };
@@ -35,12 +37,12 @@ class EvaluateJob {
   EvaluateJob(const EvaluateOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        loaded_(load_network(options.model, context.communicator, options.own_model)),
+        loaded_(load_network(options.model, context.communicator, options.own_model, options.data.logits)),
         student_(std::move(loaded_.network)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)),
         shards_(open_shards(options.data, context)) {
     if (!options.teacher.empty())
-      teacher_.emplace(load_network(options.teacher, context.communicator).network);
+      teacher_.emplace(load_network(options.teacher, context.communicator, "", options.data.logits).network);
     if (options.layer_errors && !teacher_) throw UsageError("--layer-errors needs --teacher");
     if (!options.logits.empty()) claim_ = claim_output(options.logits, context.communicator);
     const auto samples = choose_samples(static_cast<std::int64_t>(shards_.samples().size()), options.images,
@@ -52,6 +54,7 @@ class EvaluateJob {
   void run() {
     const auto device = chosen_device(options_.device, context_);
     run_networks_on(*device, {&student_, teacher_ ? &*teacher_ : nullptr}, context_);
+    if (student_.returns_detections()) return run_detector();
     const double begin = context_.reporter.seconds();
     context_.communicator.guarded("evaluating " + options_.model, [&] { evaluate(); });
     agree_on_bad_images(shards_, context_);
@@ -64,15 +67,29 @@ class EvaluateJob {
   }
 
  private:
+  void run_detector() {
+    if (!options_.logits.empty() || options_.layer_errors)
+      throw UsageError("a detector has no logits: --save-logits and --layer-errors are of classifiers");
+    const double begin = context_.reporter.seconds();
+    nlohmann::json fields = evaluate_detections({.network = student_,
+                                                 .teacher = teacher_ ? &*teacher_ : nullptr,
+                                                 .shards = shards_,
+                                                 .preprocessing = preprocessing_,
+                                                 .batches = batches_,
+                                                 .options = options_.detections,
+                                                 .context = context_});
+    fields["model"] = options_.model;
+    fields["seconds"] = context_.reporter.seconds() - begin;
+    fields["peak_memory_bytes"] = context_.communicator.max(peak_rss_bytes());
+    context_.reporter.result(fields, options_.model + ": " + describe_precision(fields));
+  }
+
   /// Takes as many micro-batches as there are threads from the loader and runs them side by side.
   void evaluate() {
     BatchLoader loader(shards_, preprocessing_, batches_, context_.threads);
-    const auto group = static_cast<std::size_t>(context_.threads);
-    bool more = true;
-    while (more) {
-      std::vector<Batch> batches;
-      for (Batch batch; batches.size() < group && (more = loader.next(batch));)
-        batches.push_back(std::move(batch));
+    for (;;) {
+      std::vector<Batch> batches = next_batches(loader, context_.threads);
+      if (batches.empty()) return;
       std::vector<Evaluation> parts(batches.size());
       std::vector<at::Tensor> logits(batches.size());
       parallel_for(static_cast<std::int64_t>(batches.size()), context_.threads, [&](std::int64_t i) {
@@ -209,6 +226,7 @@ JobEntry register_evaluate(CLI::App& app, CommonOptions& common) {
       "also the relative output error of each quantized layer (needs --teacher, holds all images in memory)");
   job->add_option("--save-logits", options->logits,
                   "write all logits to this safetensors file, in sample order");
+  add_detection_options(*job, options->detections);
   add_device_option(*job, options->device, "networks run");
   add_common_options(*job, common);
   return {job, [options](JobContext& context) { EvaluateJob(*options, context).run(); }};

@@ -39,8 +39,8 @@ class FinetuneJob {
   FinetuneJob(const FinetuneJobOptions& options, JobContext& context)
       : options_(options),
         context_(context),
-        student_(load_network(options.archive, context.communicator, options.model)),
-        teacher_(load_network(options.teacher, context.communicator)),
+        student_(load_network(options.archive, context.communicator, options.model, options.data.logits)),
+        teacher_(load_network(options.teacher, context.communicator, "", options.data.logits)),
         preprocessing_(preprocessing_from_name(options.data.preprocess)) {
     if (!student_.archive) {
       throw DataError(options.archive + " is not an archive; make one with 'bitfall compress' first");

@@ -68,6 +68,14 @@ void add_rates(CLI::App& job, FinetuneOptions& options) {
   job.add_option("--temperature", options.temperature, "of the distillation")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  job.add_option("--teacher-score", options.detection.teacher_score,
+                 "of a detector: the teacher's detections with at least this score are the truth")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  job.add_option("--feature-weight", options.detection.feature_weight,
+                 "of a detector: of the distance between the backbones' features, beside its losses")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   job.add_option("--label-weight", options.label_weight, "of the labels' cross-entropy beside distillation")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -94,6 +102,8 @@ nlohmann::json to_json(const FinetuneOptions& options) {
           {"weight-decay", options.weight_decay},
           {"temperature", options.temperature},
           {"label-weight", options.label_weight},
+          {"teacher-score", options.detection.teacher_score},
+          {"feature-weight", options.detection.feature_weight},
           {"batch-size", options.batch},
           {"train-micro-batch", options.micro_batch},
           {"bn-statistics", options.bn_statistics},

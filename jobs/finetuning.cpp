@@ -40,6 +40,7 @@ TrainerParameters trainer_parameters(const FinetuneSetting& setting, bool train_
   const FinetuneOptions& options = setting.options;
   TrainerParameters parameters;
   parameters.distillation = {options.temperature, options.label_weight};
+  parameters.detection = options.detection;
   parameters.optimizer.kind = optimizer_from_string(options.optimizer);
   parameters.optimizer.momentum = options.momentum;
   parameters.optimizer.weight_decay = options.weight_decay;
@@ -89,8 +90,10 @@ void finetune_globally(const FinetuneSetting& setting, std::vector<QuantizedLaye
   parameters.schedule.iterations = parameters.iterations;
   TrainingStage stage(setting.shards, setting.preprocessing, parameters, setting.checkpoints.interval,
                       setting.context);
+  // A detector's batches are too small for statistics of their own.
+  const bool trains_norms = options.bn_statistics == "train" && !setting.student.returns_detections();
   Trainer trainer(setting.student, setting.teacher, make_space(setting.student, layers, options),
-                  trainer_parameters(setting, options.bn_statistics == "train"));
+                  trainer_parameters(setting, trains_norms));
   std::int64_t first = 0;
   if (resumed != nullptr) {
     restore_trainer(trainer, *resumed);

@@ -24,6 +24,7 @@ struct FinetuneOptions {
   std::string precision = "fp32";
   double momentum = 0.9, weight_decay = 1e-4;
   double temperature = 1, label_weight = 0;
+  DetectionDistillation detection;
   std::int64_t batch = 128, micro_batch = 32;
   std::string bn_statistics = "train";
   std::vector<std::string> train = {"codebooks"};

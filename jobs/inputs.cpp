@@ -29,7 +29,7 @@ std::string read_on_root(const std::string& path, const Communicator& communicat
 }  // namespace
 
 LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
-                           const std::string& model) {
+                           const std::string& model, const std::string& logits) {
   const std::string bytes = read_on_root(path, communicator);
   const std::string own_model = model.empty() ? "" : read_on_root(model, communicator);
   std::optional<LoadedNetwork> loaded;
@@ -45,6 +45,7 @@ LoadedNetwork load_network(const std::string& path, const Communicator& communic
       loaded = LoadedNetwork{Network::from_bytes(bytes, path), std::nullopt, size, digest};
     }
   });
+  if (!logits.empty()) loaded->network.choose_logits(logits);
   return std::move(*loaded);
 }
 
@@ -58,9 +59,16 @@ void add_no_model_option(CLI::App& job, bool& no_embedded_model) {
                "leave the network's TorchScript out of the archive (docs/security.md)");
 }
 
+void add_logits_option(CLI::App& job, std::string& part) {
+  job.add_option("--logits", part,
+                 "of a network that returns a tuple or a dictionary: the place, field or key of the logits "
+                 "(default: a tuple's first, a dictionary's out or logits)");
+}
+
 void add_data_options(CLI::App& job, DataOptions& options) {
   job.add_option("-d,--data", options.shards, "glob of WebDataset shards, quoted: 'train-*.tar'")->required();
   job.add_option("--preprocess", options.preprocess, "imagenet, cifar or a TOML file")->capture_default_str();
+  add_logits_option(job, options.logits);
   job.add_option("--micro-batch", options.micro_batch, "images that go through the network together")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
@@ -104,11 +112,41 @@ std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t co
   return chosen;
 }
 
+std::array<std::int64_t, 3> largest_input(const ShardSet& shards, const Preprocessing& preprocessing,
+                                          const std::vector<std::int64_t>& samples,
+                                          const Communicator& communicator) {
+  if (preprocessing.crop > 0) return {preprocessing.channels, preprocessing.crop, preprocessing.crop};
+  std::int64_t height = 1, width = 1;
+  communicator.guarded("reading the images' sizes", [&] {
+    const auto share = communicator.share(static_cast<std::int64_t>(samples.size()));
+    for (std::int64_t i = share.first; i < share.last; ++i) {
+      const std::int64_t sample = samples[static_cast<std::size_t>(i)];
+      const std::vector<std::uint8_t> jpeg = shards.read(sample);
+      try {
+        const auto [across, down] = jpeg_size(jpeg, shards.name_of(sample));
+        const auto [input_width, input_height] = input_size(across, down, preprocessing);
+        width = std::max(width, input_width);
+        height = std::max(height, input_height);
+      } catch (const DataError&) {  // the loader will say so, or pass over it
+        continue;
+      }
+    }
+  });
+  return {preprocessing.channels, communicator.max(height), communicator.max(width)};
+}
+
 at::Tensor to_tensor(Batch&& batch) {
   auto pixels = std::make_shared<std::vector<float>>(std::move(batch.pixels));
   return at::from_blob(
       pixels->data(), {batch.count, batch.channels, batch.height, batch.width},
       [pixels](void*) mutable { pixels.reset(); }, at::TensorOptions().dtype(at::kFloat));
+}
+
+std::vector<Batch> next_batches(BatchLoader& loader, std::int64_t count) {
+  std::vector<Batch> batches;
+  for (Batch batch; static_cast<std::int64_t>(batches.size()) < count && loader.next(batch);)
+    batches.push_back(std::move(batch));
+  return batches;
 }
 
 ShardSet open_shards(const DataOptions& options, const JobContext& context) {

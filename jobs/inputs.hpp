@@ -2,6 +2,7 @@
 /// How jobs get at networks, images and micro-batches.
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -24,17 +25,21 @@ struct LoadedNetwork {
 
 /// Loads TorchScript or an archive on every rank (collective; rank 0 alone reads the disk). `model`: the
 /// TorchScript file of an archive's network, in place of the one that the archive carries; "" for that one.
+/// `logits`: see Network::choose_logits; empty: as the archive says.
 [[nodiscard]] LoadedNetwork load_network(const std::string& path, const Communicator& communicator,
-                                         const std::string& model = "");
+                                         const std::string& model = "", const std::string& logits = "");
 /// Adds --model, for `load_network`.
 void add_model_option(CLI::App& job, std::string& model);
 /// Adds --no-embedded-model, of jobs that write archives.
 void add_no_model_option(CLI::App& job, bool& no_embedded_model);
+/// Adds --logits.
+void add_logits_option(CLI::App& job, std::string& part);
 
 /// Options of jobs that read images.
 struct DataOptions {
   std::string shards;  ///< glob
   std::string preprocess = "imagenet";
+  std::string logits;  ///< --logits: which part of a tuple or dictionary they are
   std::int64_t micro_batch = 16;
   std::int64_t max_bad_images = 0;
 };
@@ -52,8 +57,18 @@ void add_data_options(CLI::App& job, DataOptions& options);
 [[nodiscard]] std::vector<std::int64_t> choose_samples(std::int64_t available, std::int64_t count,
                                                        std::uint64_t seed);
 
+/// Channels, height and width that no input of these samples exceeds: where images keep their sizes, the JPEG
+/// headers of all are read (collective then). Samples that can't be read don't count.
+[[nodiscard]] std::array<std::int64_t, 3> largest_input(const ShardSet& shards,
+                                                        const Preprocessing& preprocessing,
+                                                        const std::vector<std::int64_t>& samples,
+                                                        const Communicator& communicator);
+
 /// A tensor [N, C, H, W] with the batch's pixels (moved, not copied).
 [[nodiscard]] at::Tensor to_tensor(Batch&& batch);
+
+/// Up to `count` batches of the loader; none at its end.
+[[nodiscard]] std::vector<Batch> next_batches(BatchLoader& loader, std::int64_t count);
 
 /// Opens the shards on every rank; errors are agreed on (collective). An index file that can't be used is a
 /// warning.

@@ -21,8 +21,9 @@ struct CommonOptions {
   bool json = false;        ///< --json: one JSON object on standard output instead of text
   bool dry_run = false;     ///< --dry-run: print the plan and stop
   std::uint64_t seed = 0;
-  int threads = 0;                      ///< of this rank; 0: cores of this host / ranks on it
-  std::vector<PlanOverride> overrides;  ///< [[layer]] tables of the configuration file
+  int threads = 0;                        ///< of this rank; 0: cores of this host / ranks on it
+  std::vector<std::string> op_libraries;  ///< --op-library: shared objects that register operators
+  std::vector<PlanOverride> overrides;    ///< [[layer]] tables of the configuration file
   std::vector<std::string> command_line;
 };
 
@@ -44,6 +45,7 @@ struct JobEntry {
 
 /// Each job file has one of these: adds its subcommand to `app` and says what to run.
 JobEntry register_pack(CLI::App& app, CommonOptions& common);
+JobEntry register_check(CLI::App& app, CommonOptions& common);
 JobEntry register_collect(CLI::App& app, CommonOptions& common);
 JobEntry register_quantize(CLI::App& app, CommonOptions& common);
 JobEntry register_compress(CLI::App& app, CommonOptions& common);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -108,6 +109,9 @@ Network restore_network(const Archive& archive, const std::string& source) {
     set_kept(network, kept, source);
   }
   if (!missing.empty()) throw DataError(source + ": tensor '" + *missing.begin() + "' is missing");
+  const auto plan = nlohmann::json::parse(archive.plan_json, nullptr, false);
+  if (plan.is_object() && plan.contains("logits") && plan["logits"].is_string())
+    network.choose_logits(plan["logits"]);
   return network;
 }
 

@@ -19,7 +19,7 @@ namespace {
 at::Tensor apply(const Layer& layer, const at::Tensor& input, const at::Tensor& weight) {
   if (layer.kind == LayerKind::linear) return at::linear(input, weight);
   const std::vector<std::int64_t> no_output_padding(layer.stride.size(), 0);
-  return at::convolution(input, weight, {}, layer.stride, layer.padding, layer.dilation, false,
+  return at::convolution(input, weight, {}, layer.stride, layer.padding, layer.dilation, layer.transposed,
                          no_output_padding, layer.groups);
 }
 
@@ -45,7 +45,7 @@ std::vector<LayerError> measure_layer_errors(const Network& student, const Netwo
                                              const Communicator& communicator) {
   std::vector<LayerError> errors;
   const auto before_step = [&](const WalkStep& step) {
-    const auto index = student.layer_of_step(step.step);
+    const auto index = step.layer;
     if (!index) return;
     const Layer& layer = student.layers().at(*index);
     if (!layer.obstacle.empty() || layer.steps.front() != step.step) return;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "bitfall/random.hpp"
+#include "src/calibration/channel_energy.hpp"
 
 namespace bitfall {
 
@@ -37,6 +38,15 @@ Shortcuts shortcuts_of(const Network& network, const Layer& layer, const WalkSte
           gain_of(network, network.shortcut_norm(step.step), layer.rows())};
 }
 
+/// The teacher's inputs have the student's shapes on all ranks. They have not behind a choice that depends on
+/// values, such as a detector's proposals.
+bool corresponds(const WalkStep& step, const Communicator& communicator) {
+  bool same = step.inputs.size() == step.teacher_inputs.size();
+  for (std::size_t i = 0; same && i < step.inputs.size(); ++i)
+    same = step.inputs[i].sizes() == step.teacher_inputs[i].sizes();
+  return communicator.max(std::int64_t{same ? 0 : 1}) == 0;
+}
+
 LayerMoments measure_fully(const Network& network, std::size_t layer_index, std::int64_t d,
                            const at::Tensor& weight, const WalkStep& step, const MomentParameters& given,
                            const JobContext& context) {
@@ -48,7 +58,7 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
                                       .image_names = given.image_names};
   LayerMoments moments;
   FullGram gram = accumulate_full_gram(layer, step.inputs, parameters, context.communicator);
-  if (given.match_teacher) {
+  if (given.match_teacher && corresponds(step, context.communicator)) {
     const at::Tensor plain = weight.to(at::kFloat).contiguous();
     const std::span values(plain.const_data_ptr<float>(), static_cast<std::size_t>(plain.numel()));
     moments.wanted_outputs = accumulate_cross_moments(
@@ -61,12 +71,33 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
   return moments;
 }
 
+/// A transposed convolution adds x_c w_c to its outputs, w_c the row of input channel c: with errors of rows
+/// that are independent of each other, and of taps that meet at an output, the error is sum_c |e_c|^2 sum
+/// x_c^2. So blocks have the plain metric, and rows count by the energy of their channel.
+LayerMoments measure_transposed(const Layer& layer, std::int64_t d, const WalkStep& step,
+                                const JobContext& context) {
+  LayerMoments moments;
+  const auto size = static_cast<std::size_t>(d);
+  const auto positions = static_cast<std::size_t>(layer.columns() / d);
+  moments.pooled.assign(size * size, 0.0);
+  for (std::size_t i = 0; i < size; ++i) moments.pooled[i * size + i] = 1;
+  for (std::size_t j = 0; j < positions; ++j)
+    moments.per_position.insert(moments.per_position.end(), moments.pooled.begin(), moments.pooled.end());
+  moments.row_weights =
+      accumulate_channel_energies(layer, step.inputs, context.threads, context.communicator);
+  double sum = 0;
+  for (const double energy : moments.row_weights) sum += energy;
+  if (sum == 0) moments.row_weights.clear();
+  return moments;
+}
+
 }  // namespace
 
 LayerMoments measure_moments(const Network& network, std::size_t layer_index, Metric metric, std::int64_t d,
                              const at::Tensor& weight, const WalkStep& step,
                              const MomentParameters& parameters, const JobContext& context) {
   const Layer& layer = network.layers().at(layer_index);
+  if (layer.transposed && metric != Metric::euclidean) return measure_transposed(layer, d, step, context);
   LayerMoments moments;
   if (metric == Metric::full) {
     moments = measure_fully(network, layer_index, d, weight, step, parameters, context);

@@ -31,9 +31,10 @@ struct Parsed {
 
 std::map<std::string, JobEntry> register_jobs(CLI::App& app, CommonOptions& common) {
   std::map<std::string, JobEntry> jobs;
-  for (const auto& add : {register_pack, register_collect, register_quantize, register_compress,
-                          register_finetune, register_evaluate, register_inspect, register_verify,
-                          register_export, register_import, register_report, register_doctor}) {
+  for (const auto& add :
+       {register_pack, register_check, register_collect, register_quantize, register_compress,
+        register_finetune, register_evaluate, register_inspect, register_verify, register_export,
+        register_import, register_report, register_doctor}) {
     const JobEntry entry = add(app, common);
     jobs[entry.parser->get_name()] = entry;
   }
@@ -90,6 +91,7 @@ int run(Parsed& parsed, const Communicator& communicator) {
   JobContext context{parsed.common, communicator, *reporter,
                      resolve_threads(parsed.common.threads, communicator)};
   configure_libraries();
+  communicator.guarded("loading operators", [&] { load_operators(parsed.common.op_libraries); });
   parsed.run(context);
   return static_cast<int>(ExitCode::ok);
 }

@@ -1,7 +1,6 @@
 #include "memory_plan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
 #include "bitfall/calibration.hpp"
@@ -9,9 +8,8 @@
 
 namespace bitfall {
 
-MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing, std::int64_t images,
+MemoryPlan plan_memory(const Network& network, const std::array<std::int64_t, 3>& shape, std::int64_t images,
                        std::int64_t micro_batch, int threads, const Communicator& communicator) {
-  const std::array<std::int64_t, 3> shape = {preprocessing.channels, preprocessing.crop, preprocessing.crop};
   // Rank 0 has the largest share of the micro-batches (Communicator::share).
   const std::int64_t micro_batches = (images + micro_batch - 1) / micro_batch;
   const std::int64_t share = Communicator::share(micro_batches, 0, communicator.size()).size();

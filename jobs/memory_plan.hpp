@@ -1,9 +1,10 @@
 #pragma once
 /// What a compression will need, before it starts.
+#include <array>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "bitfall/images.hpp"
 #include "bitfall/network.hpp"
 #include "bitfall/plan.hpp"
 #include "job.hpp"
@@ -21,8 +22,8 @@ struct MemoryPlan {
   }
 };
 
-/// Runs one micro-batch of zeros to see what each step holds (collective).
-[[nodiscard]] MemoryPlan plan_memory(const Network& network, const Preprocessing& preprocessing,
+/// Runs one micro-batch of zeros, each image of this shape, to see what each step holds (collective).
+[[nodiscard]] MemoryPlan plan_memory(const Network& network, const std::array<std::int64_t, 3>& shape,
                                      std::int64_t images, std::int64_t micro_batch, int threads,
                                      const Communicator& communicator);
 /// The unquantized network walks along: its activations rest beside the student's.

@@ -30,7 +30,9 @@ std::vector<Place> places_of(const Network& network) {
   std::vector<Place> places;
   std::size_t first = 0;
   for (const Layer& layer : network.layers()) {
-    if (!layer.obstacle.empty() || layer.steps.empty()) continue;
+    if (!layer.obstacle.empty() || layer.steps.empty() || layer.transposed) continue;
+    const auto direct = network.layer_of_step(layer.steps.front());
+    if (!direct || network.layers()[*direct].weight_name != layer.weight_name) continue;  // inside a loop
     places.push_back({layer, layer.steps.front(), first});
     first += static_cast<std::size_t>(layer.rows());
   }

@@ -56,13 +56,15 @@ void run_pack(const PackParameters& given, JobContext& context) {
 
 JobEntry register_pack(CLI::App& app, CommonOptions& common) {
   auto parameters = std::make_shared<PackParameters>();
-  CLI::App* job = app.add_subcommand("pack", "pack FOLDER/CLASS/NAME.jpg into WebDataset shards");
-  job->add_option("folder", parameters->folder, "image folder: one sub-folder for each class")->required();
+  CLI::App* job = app.add_subcommand("pack", "pack FOLDER/CLASS/NAME.jpg, or FOLDER/NAME.jpg, into WebDataset shards");
+  job->add_option("folder", parameters->folder, "image folder: one sub-folder for each class, or images alone")->required();
   job->add_option("-o,--output", parameters->prefix, "prefix of the shards: PREFIX-0000.tar, ...")
       ->required();
   job->add_option("--shard-images", parameters->samples_per_shard, "images in a shard")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  job->add_flag("--keep-names", parameters->keep_names,
+                "keys are file names, which --annotations of evaluate asks for; not numbers");
   add_common_options(*job, common);
   return {job, [parameters](JobContext& context) { run_pack(*parameters, context); }};
 }

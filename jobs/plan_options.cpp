@@ -9,7 +9,7 @@ void add_plan_options(CLI::App& job, PlanOptions& options) {
       ->check(CLI::IsMember({"small", "large"}))
       ->capture_default_str();
   job.add_option("--preset", options.parameters.preset, "rules for the classifier and 1x1 layers")
-      ->check(CLI::IsMember({"auto", "resnet18", "resnet50"}))
+      ->check(CLI::IsMember({"auto", "resnet18", "resnet50", "mask-rcnn"}))
       ->capture_default_str();
   job.add_option("--metric", options.metric, "how errors are weighed")
       ->check(CLI::IsMember({"euclidean", "activation", "blockwise", "full"}))

@@ -36,7 +36,10 @@ class QuantizeJob {
       : options_(options),
         context_(context),
         loaded_(load_network(options.model, context.communicator)),
-        plan_(make_plan(loaded_.network, options.plan, context.options.overrides)) {}
+        plan_(make_plan(loaded_.network, options.plan, context.options.overrides)) {
+    for (LayerPlan& planned : plan_.layers)  // what `collect` has nothing about
+      if (planned.layer.transposed) planned.metric = Metric::euclidean;
+  }
 
   void run() {
     const std::int64_t target = options_.target.is_set() ? options_.target.bytes(plan_.sizes) : 0;

@@ -29,7 +29,7 @@ class Visitor {
         context_(context) {}
 
   void before_step(const WalkStep& step) {
-    const auto index = student_.layer_of_step(step.step);
+    const auto index = step.layer;
     if (!index) return;
     const Layer& layer = student_.layers().at(*index);
     if (layer.steps.front() != step.step) return;

@@ -1,6 +1,7 @@
 #include "runtime.hpp"
 
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <initializer_list>
 
+#include "bitfall/errors.hpp"
 #include "src/parallel/memory.hpp"
 
 namespace bitfall {
@@ -50,6 +52,15 @@ int resolve_threads(int asked, const Communicator& communicator) {
 void configure_libraries() {
   at::set_num_threads(1);
   configure_allocator();
+}
+
+void load_operators(const std::vector<std::string>& libraries) {
+  for (const std::string& library : libraries) {
+    // Never closed: the operators that it registers are used until the end.
+    if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) continue;
+    const char* why = dlerror();
+    throw UsageError("--op-library " + library + " can't be loaded: " + (why != nullptr ? why : "no reason"));
+  }
 }
 
 }  // namespace bitfall

@@ -2,6 +2,7 @@
 /// The process's surroundings: launcher, threads, libraries' settings.
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bitfall/communicator.hpp"
 
@@ -20,5 +21,8 @@ namespace bitfall {
 void configure_libraries();
 
 [[nodiscard]] std::string host_name();
+
+/// Loads shared objects that register operators with LibTorch. Throws UsageError with the loader's words.
+void load_operators(const std::vector<std::string>& libraries);
 
 }  // namespace bitfall

@@ -69,7 +69,10 @@ bool TrainingStage::run(Trainer& trainer, std::int64_t first, const StopRequest*
         const StageTimer timer(data_seconds);
         for (Batch batch; local.size() < share && loader.next(batch);) {
           std::vector<std::int64_t> labels = batch.labels;
-          local.push_back({to_tensor(std::move(batch)), std::move(labels)});
+          const std::uint64_t key =
+              random_bits(context_.options.seed, random_stream::proposals + static_cast<std::uint64_t>(done),
+                          static_cast<std::uint64_t>(batch.indices.front()));
+          local.push_back({to_tensor(std::move(batch)), std::move(labels), key});
         }
       });
       const double rate = parameters_.schedule.at(done);
@@ -111,26 +114,30 @@ void TrainingStage::report(std::int64_t done, const StepReport& step, double dat
   const double seconds = std::max(context_.reporter.seconds() - begin_seconds_, 1e-9);
   const double images_per_second = static_cast<double>(images_done_) / seconds;
   const auto percent = [&](std::int64_t count) { return 100.0 * double(count) / double(step.images); };
-  context_.reporter.event("step", {{"stage", parameters_.name},
-                                   {"iteration", done},
-                                   {"iterations", parameters_.iterations},
-                                   {"epoch", (done - 1) / of_epoch_},
-                                   {"learning_rate", learning_rate},
-                                   {"loss", step.loss},
-                                   {"top1", percent(step.top1)},
-                                   {"agreement", percent(step.agreement)},
-                                   {"images_per_second", images_per_second},
-                                   {"seconds",
-                                    {{"step", step_seconds},
-                                     {"data", data_seconds},
-                                     {"teacher", step.seconds.teacher},
-                                     {"forward", step.seconds.forward},
-                                     {"backward", step.seconds.backward},
-                                     {"exchange", step.seconds.exchange},
-                                     {"update", step.seconds.update}}}});
-  char text[120];
-  std::snprintf(text, sizeof text, "loss %.4f, top-1 %.1f %%, agreement %.1f %%, %.0f images/s", step.loss,
-                percent(step.top1), percent(step.agreement), images_per_second);
+  char text[120], classes[60] = "";
+  nlohmann::json fields = {{"stage", parameters_.name},
+                           {"iteration", done},
+                           {"iterations", parameters_.iterations},
+                           {"epoch", (done - 1) / of_epoch_},
+                           {"learning_rate", learning_rate},
+                           {"loss", step.loss},
+                           {"images_per_second", images_per_second},
+                           {"seconds",
+                            {{"step", step_seconds},
+                             {"data", data_seconds},
+                             {"teacher", step.seconds.teacher},
+                             {"forward", step.seconds.forward},
+                             {"backward", step.seconds.backward},
+                             {"exchange", step.seconds.exchange},
+                             {"update", step.seconds.update}}}};
+  if (step.classifies) {
+    fields["top1"] = percent(step.top1);
+    fields["agreement"] = percent(step.agreement);
+    std::snprintf(classes, sizeof classes, "top-1 %.1f %%, agreement %.1f %%, ", percent(step.top1),
+                  percent(step.agreement));
+  }
+  context_.reporter.event("step", fields);
+  std::snprintf(text, sizeof text, "loss %.4f, %s%.0f images/s", step.loss, classes, images_per_second);
   context_.reporter.progress(parameters_.name, done, parameters_.iterations, text);
 }
 

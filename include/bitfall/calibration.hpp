@@ -2,6 +2,7 @@
 /// The depth-first walk over all calibration images, and the statistics gathered on the way.
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -78,11 +79,13 @@ struct Shortcuts {
 /// sum_j G_j of such blocks, in order.
 [[nodiscard]] std::vector<double> sum_positions(std::span<const double> per_position, std::int64_t d);
 
-/// What a visitor sees just before a step runs: the step's input tensor for every local micro-batch.
+/// What a visitor sees just before a step runs: the input tensor of the step, or of a layer inside of it, for
+/// every local micro-batch. A layer that runs several times in a loop has as many inputs for each.
 struct WalkStep {
   std::int64_t step = 0;
-  std::span<const at::Tensor> inputs;  ///< filled for layer and batch-norm steps only
-  const Network* teacher = nullptr;    ///< WalkParameters::teacher, and its inputs of the step:
+  std::optional<std::size_t> layer;  ///< index into Network::layers(); none: the step is a batch norm
+  std::span<const at::Tensor> inputs;
+  const Network* teacher = nullptr;  ///< WalkParameters::teacher, and its inputs of the step:
   std::span<const at::Tensor> teacher_inputs;
   /// Network::shortcut of each, with a teacher and where the step has one.
   std::span<const at::Tensor> shortcuts, teacher_shortcuts;
@@ -107,13 +110,13 @@ struct WalkStatistics {
 };
 
 /// Runs the network over the local micro-batches step by step: every step for all micro-batches before the
-/// next one (collective). `before_step` is called on every rank before each layer and batch-norm step and may
-/// change the network's tensors. The inputs are consumed. Returns the logits of the local micro-batches in
-/// order.
-std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> micro_batches,
-                             const WalkParameters& parameters, const Communicator& communicator,
-                             const std::function<void(const WalkStep&)>& before_step,
-                             WalkStatistics* statistics = nullptr);
+/// next one (collective). `before_step` is called on every rank before each layer and batch-norm step, and
+/// for each layer inside a step (Network::layers_inside), and may change the network's tensors. The inputs
+/// are consumed. Returns what the network returns for each of the local micro-batches, in order.
+std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> micro_batches,
+                              const WalkParameters& parameters, const Communicator& communicator,
+                              const std::function<void(const WalkStep&)>& before_step,
+                              WalkStatistics* statistics = nullptr);
 
 /// Largest number of bytes that the frontier of one image needs between two steps, found by running one zero
 /// image of this shape ([C, H, W]).

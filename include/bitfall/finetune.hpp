@@ -42,4 +42,11 @@ struct Distillation {
   double label_weight = 0;  ///< (paper: 0, no labels are used)
 };
 
+/// Of detectors instead: the student's own training losses with the teacher's detections as the truth, and
+/// the distance between the features of the backbones.
+struct DetectionDistillation {
+  double teacher_score = 0.5;  ///< of the detections that count
+  double feature_weight = 1;   ///< 0: losses alone
+};
+
 }  // namespace bitfall

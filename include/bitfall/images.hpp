@@ -25,21 +25,25 @@ struct Image {
 [[nodiscard]] Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name);
 /// The same into `image`, whose memory is used again.
 void decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, Image& image);
+/// Width and height, from the header alone. Throws DataError as `decode_jpeg` does.
+[[nodiscard]] std::array<std::int64_t, 2> jpeg_size(std::span<const std::uint8_t> bytes,
+                                                    const std::string& name);
 /// Quality 1..100; 4:2:0 chroma as Pillow's default.
 [[nodiscard]] std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality);
 
 /// How an image becomes the network's input. Presets: `imagenet` = resize 256, crop 224; `cifar` = as it is,
-/// 32 x 32; both with mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225).
+/// 32 x 32; both with mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225); `detection` = as it is, of any
+/// size, values 0 to 1 (torchvision's detectors resize and normalise by themselves).
 struct Preprocessing {
   std::string name = "imagenet";
   std::int64_t resize = 256;  ///< short side after the resize; 0: keep the size
-  std::int64_t crop = 224;    ///< centred square crop; 0: none
+  std::int64_t crop = 224;    ///< centred square crop; 0: none, images keep sizes of their own
   std::array<float, 3> mean = {0.485F, 0.456F, 0.406F};
   std::array<float, 3> std = {0.229F, 0.224F, 0.225F};
   std::int64_t channels = 3;  ///< 3, or 1: ITU-R 601 luma of the RGB image
 };
-/// `imagenet`, `cifar`, or the path of a TOML file with the fields above (any of: base, resize, crop, mean,
-/// std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
+/// `imagenet`, `cifar`, `detection`, or the path of a TOML file with the fields above (any of: base, resize,
+/// crop, mean, std, channels). Throws UsageError for an unknown name, ConfigError for a bad file.
 [[nodiscard]] Preprocessing preprocessing_from_name(const std::string& name);
 
 /// What training does to images, as torchvision does: resized_crop = RandomResizedCrop(crop) + horizontal
@@ -51,16 +55,20 @@ struct Augmentation {
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;  ///< below 2^47; any number that tells passes over the images apart
 };
-/// auto (by the preprocessing: shifted_crop where images keep their size), none, resized-crop, shifted-crop.
-/// Throws UsageError for another name.
+/// auto (by the preprocessing: none without a crop, else shifted_crop without a resize, else resized_crop),
+/// none, resized-crop, shifted-crop. Throws UsageError for another name, and for crops where the
+/// preprocessing has none.
 [[nodiscard]] AugmentationKind augmentation_from_name(const std::string& name,
                                                       const Preprocessing& preprocessing);
 
 /// Pillow's `resize((width, height), Image.BILINEAR)`, byte for byte: an antialiased triangle filter, two
 /// passes with 8-bit intermediate and 22-bit fixed-point coefficients.
 [[nodiscard]] Image resize_bilinear(const Image& image, std::int64_t width, std::int64_t height);
-/// torchvision's Resize(short side) + CenterCrop + ToTensor + Normalize. Writes channels x crop x crop
-/// floats. Throws DataError when crop is 0 and the image has not the size of `expected_*`.
+/// Width and height of the input that `preprocess` makes of an image of this size.
+[[nodiscard]] std::array<std::int64_t, 2> input_size(std::int64_t width, std::int64_t height,
+                                                     const Preprocessing& preprocessing);
+/// torchvision's Resize(short side) + CenterCrop + ToTensor + Normalize. Writes channels x height x width
+/// floats. Throws DataError for an image that is smaller than the crop.
 void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 /// The same with augmentation in place of resize and centred crop; `index` is the sample's.
 void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
@@ -135,7 +143,7 @@ class ShardSet {
 /// A decoded and preprocessed range of samples.
 struct Batch {
   std::vector<std::int64_t> indices;  ///< sample indices
-  std::vector<float> pixels;          ///< [N, channels, crop, crop]
+  std::vector<float> pixels;          ///< [N, channels, height, width]
   std::vector<std::int64_t> labels;
   std::int64_t count = 0, channels = 0, height = 0, width = 0;
   std::vector<std::int64_t> replaced;  ///< positions whose sample could not be decoded: they show another one
@@ -143,7 +151,8 @@ struct Batch {
 
 /// Decodes batches ahead on its own threads and hands them out in the order given. An image that can't be
 /// decoded is an error, or where ShardSet::allow_bad_images allows it replaced by the next one of the set
-/// that can be: what a batch has depends on the set alone, not on ranks or threads.
+/// that can be: what a batch has depends on the set alone, not on ranks or threads. Where images keep their
+/// sizes (crop 0), those of one batch must have the same: DataError that says so.
 class BatchLoader {
  public:
   /// `batches`: the sample indices of each batch. Decodes up to `prefetch` batches ahead on `threads` >= 1
@@ -162,11 +171,13 @@ class BatchLoader {
 
 /// Parameters of `bitfall pack`.
 struct PackParameters {
-  std::filesystem::path folder;  ///< FOLDER/CLASS/NAME.jpg (also .jpeg, .png is refused with a sentence)
+  std::filesystem::path folder;  ///< FOLDER/CLASS/NAME.jpg (also .jpeg, .png is refused with a sentence), or
+                                 ///< FOLDER/NAME.jpg: without classes, every label is 0
   std::string prefix;            ///< shards are PREFIX-0000.tar, PREFIX-0001.tar, ...
   std::int64_t samples_per_shard = 1000;
   std::uint64_t seed =
       0;  ///< order of samples: a seeded shuffle, so that a prefix of the set is a fair sample
+  bool keep_names = false;  ///< keys are file names up to their first dot, not numbers
 };
 /// The shards of a folder: which files go where. The class index is the rank of the class folder's name in
 /// sorted order.
@@ -179,7 +190,8 @@ struct PackPlan {
   std::vector<std::string> classes;
   std::vector<std::vector<Entry>> shards;
 };
-/// Throws MissingInputError, DataError for what is no image folder, UsageError when shards of a larger,
+/// Throws MissingInputError, DataError for what is no image folder or, with keep_names, for two images of one
+/// name, UsageError when shards of a larger,
 /// earlier set have the same prefix: they would be read together with the new ones.
 [[nodiscard]] PackPlan plan_pack(const PackParameters& parameters);
 /// Writes PREFIX-classes.json: the class names in label order.

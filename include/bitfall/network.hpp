@@ -82,16 +82,24 @@ class Network {
   /// The index into layers() of the layer that step computes, if it does.
   [[nodiscard]] std::optional<std::size_t> layer_of_step(std::int64_t step) const;
   [[nodiscard]] const BatchNormStep* batch_norm_of_step(std::int64_t step) const;
+  /// Indices into layers() of the layers that run inside the step, a loop or a branch, in the order of the
+  /// text; of those that can be quantized.
+  [[nodiscard]] const std::vector<std::size_t>& layers_inside(std::int64_t step) const;
   /// Short text for errors: "step 12 (aten::conv2d, layer1.0.conv2)".
   [[nodiscard]] std::string describe_step(std::int64_t step) const;
 
-  /// Begins a micro-batch. `input` is [N, C, H, W] float32.
+  /// Begins a micro-batch. `input` is [N, C, H, W] float32; a network whose forward takes a list of images
+  /// (torchvision's detectors) gets its N images as a list.
   [[nodiscard]] LiveValues start(at::Tensor input) const;
   /// Runs one step and drops values after their last use. Safe to call from several threads on different
   /// values.
   void run_step(std::int64_t step, LiveValues& values) const;
   /// The tensor that a layer or batch-norm step will read.
   [[nodiscard]] at::Tensor step_input(std::int64_t step, const LiveValues& values) const;
+  /// What a layer inside the step will read, one tensor for each time that it runs: found by running the step
+  /// on a copy of the values that it uses.
+  [[nodiscard]] std::vector<at::Tensor> inputs_inside(std::int64_t step, std::size_t layer,
+                                                      const LiveValues& values) const;
   /// Whether the output of the layer that the step computes goes, through a batch norm at most, into a sum
   /// whose other addend is there before the step runs: a residual block with an identity shortcut.
   [[nodiscard]] bool has_shortcut(std::int64_t step) const;
@@ -99,8 +107,14 @@ class Network {
   [[nodiscard]] at::Tensor shortcut(std::int64_t step, const LiveValues& values) const;
   /// The batch norm between the layer and the sum; nullptr when there is none.
   [[nodiscard]] const BatchNormStep* shortcut_norm(std::int64_t step) const;
-  /// After the last step: the network's output (a tensor of logits). Throws DataError for other output types.
+  /// After the last step: the network's logits, [N, classes]. Throws DataError for other outputs.
   [[nodiscard]] at::Tensor output(const LiveValues& values) const;
+  /// After the last step: whatever the forward returns.
+  [[nodiscard]] c10::IValue result(const LiveValues& values) const;
+  /// Which part of a dictionary (its key) or tuple (its place, or its field's name) the logits are. Empty, as
+  /// at first: a tuple's first part, a dictionary's "out" or "logits".
+  void choose_logits(std::string part);
+  [[nodiscard]] const std::string& logits_part() const;
   /// Begins a micro-batch whose gradients are wanted. Parameters are shared, gradients are not: several
   /// threads may run passes at once as long as none changes a parameter.
   [[nodiscard]] LiveValues start(at::Tensor input, const GradientRequest& request) const;
@@ -111,6 +125,10 @@ class Network {
   [[nodiscard]] const BatchStatistics& batch_statistics(std::int64_t step, const LiveValues& values) const;
   /// start + all steps + output.
   [[nodiscard]] at::Tensor forward(at::Tensor input) const;
+  /// start + all steps + result.
+  [[nodiscard]] c10::IValue run(at::Tensor input) const;
+  /// Whether what it returns are boxes with scores and labels (src/model/detections.hpp).
+  [[nodiscard]] bool returns_detections() const;
 
   /// A parameter or buffer by qualified name (shares storage with the network; to change it, set_tensor).
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;

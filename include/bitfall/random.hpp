@@ -22,6 +22,7 @@ constexpr std::uint64_t epoch_order = std::uint64_t{1} << 42;   ///< + stage of 
 constexpr std::uint64_t augmentation = std::uint64_t{1} << 48;  ///< + epoch
 constexpr std::uint64_t gram_rows = std::uint64_t{1} << 49;     ///< + index of the layer
 constexpr std::uint64_t sampled_labels = std::uint64_t{1} << 50;
+constexpr std::uint64_t proposals = std::uint64_t{1} << 52;  ///< + iteration
 constexpr std::uint64_t annealing = std::uint64_t{1} << 51;  ///< + the stream of the clustering
 }  // namespace random_stream
 

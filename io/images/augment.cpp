@@ -115,6 +115,10 @@ Image augment(const Image& image, const Preprocessing& preprocessing, const Augm
 
 AugmentationKind augmentation_from_name(const std::string& name, const Preprocessing& preprocessing) {
   if (name == "none") return AugmentationKind::none;
+  if (preprocessing.crop == 0) {  // of any size; detectors, mostly, whose boxes would have to move along
+    if (name == "auto") return AugmentationKind::none;
+    throw UsageError("--augment " + name + " needs a --preprocess with a crop");
+  }
   if (name == "resized-crop") return AugmentationKind::resized_crop;
   if (name == "shifted-crop") return AugmentationKind::shifted_crop;
   if (name != "auto") {

@@ -113,6 +113,12 @@ void decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, I
   if (is_cmyk) inverted_cmyk_to_rgb(cmyk, image.pixels);
 }
 
+std::array<std::int64_t, 2> jpeg_size(std::span<const std::uint8_t> bytes, const std::string& name) {
+  const Handle handle = make_decompressor();
+  const Header header = read_header(handle.get(), bytes, name);
+  return {header.width, header.height};
+}
+
 std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality) {
   BITFALL_ASSERT(quality >= 1 && quality <= 100, "JPEG quality is 1 to 100");
   BITFALL_ASSERT(image.width >= 1 && image.width <= 65500 && image.height >= 1 && image.height <= 65500,

@@ -88,26 +88,48 @@ struct BatchLoader::Impl {
     }
   }
 
-  /// `image` is memory to decode into.
-  void load_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image,
-                  std::span<float> pixels) const {
+  /// Decodes sample `index` into `image` and preprocesses it behind what the batch has already.
+  void append_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image, Batch& batch) const {
     const std::string name = shards.name_of(index);
     decode_jpeg(jpeg, name, image);
+    const std::size_t before = batch.pixels.size();
     try {
-      preprocess(image, preprocessing, augmentation, index, pixels);
+      const auto [width, height] = input_size(image.width, image.height, preprocessing);
+      if (before == 0) {
+        batch.width = width, batch.height = height;
+        reserve(batch);
+      }
+      require_same_size(batch, width, height);
+      batch.pixels.resize(before + static_cast<std::size_t>(batch.channels * width * height));
+      preprocess(image, preprocessing, augmentation, index, std::span(batch.pixels).subspan(before));
     } catch (const DataError& error) {
+      batch.pixels.resize(before);
       throw DataError(name + ": " + error.what());
     }
   }
 
-  /// Fills in sample `index`, or the first one after it that can be decoded; returns which. A shard that
+  static void reserve(Batch& batch) {
+    const auto size = static_cast<std::size_t>(batch.count * batch.channels * batch.height * batch.width);
+    batch.pixels.reserve(size);
+    prefer_huge_pages(batch.pixels.data(), size * sizeof(float));
+  }
+
+  /// Only where images keep their sizes can it differ. Not an image's fault, so none is passed over for it.
+  static void require_same_size(const Batch& batch, std::int64_t width, std::int64_t height) {
+    if (width == batch.width && height == batch.height) return;
+    throw UsageError("images of a micro-batch have different sizes (" + std::to_string(batch.width) + " x " +
+                     std::to_string(batch.height) + " and " + std::to_string(width) + " x " +
+                     std::to_string(height) + "): give --micro-batch 1, or a --preprocess with a crop");
+  }
+
+  /// Appends sample `index`, or the first one after it that can be decoded; returns which. A shard that
   /// can't be read is an error in any case.
-  [[nodiscard]] std::int64_t load_or_next(std::int64_t index, Image& image, std::span<float> pixels) const {
+  [[nodiscard]] std::int64_t append_or_next(std::int64_t index, Image& image, Batch& batch) const {
     const auto count = static_cast<std::int64_t>(shards.samples().size());
     for (std::int64_t tried = 0; tried < count; ++tried, index = (index + 1) % count) {
       const std::vector<std::uint8_t> jpeg = shards.read(index);
       try {
-        load_image(index, jpeg, image, pixels);
+        append_image(index, jpeg, image, batch);
         return index;
       } catch (const DataError& error) {
         shards.bad_images().note(index, error.what());
@@ -121,19 +143,10 @@ struct BatchLoader::Impl {
     batch.indices = indices;
     batch.count = static_cast<std::int64_t>(indices.size());
     batch.channels = preprocessing.channels;
-    batch.height = batch.width = preprocessing.crop;
-    const std::int64_t elements = batch.channels * batch.height * batch.width;
-    const auto size = static_cast<std::size_t>(batch.count * elements);
-    batch.pixels.reserve(size);
-    prefer_huge_pages(batch.pixels.data(), size * sizeof(float));
-    batch.pixels.resize(size);
     Image image;
     for (std::int64_t i = 0; i < batch.count; ++i) {
       const std::int64_t wanted = indices[static_cast<std::size_t>(i)];
-      const std::int64_t found = load_or_next(
-          wanted, image,
-          std::span(batch.pixels)
-              .subspan(static_cast<std::size_t>(i * elements), static_cast<std::size_t>(elements)));
+      const std::int64_t found = append_or_next(wanted, image, batch);
       batch.labels.push_back(shards.samples()[static_cast<std::size_t>(found)].label);
       if (found != wanted) batch.replaced.push_back(i);
     }

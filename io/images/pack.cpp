@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -109,6 +110,26 @@ void add_class(PackPlan& plan, std::vector<PackPlan::Entry>& entries, const fs::
   }
 }
 
+void add_images_without_class(std::vector<PackPlan::Entry>& entries, const fs::path& folder) {
+  for (const fs::path& file : sorted_entries(folder))
+    if (has_jpeg_name(file)) entries.push_back({file, 0, ""});
+}
+
+/// Readers take a sample's key to end at the first dot (docs/shards.md).
+void use_names_as_keys(std::vector<PackPlan::Entry>& entries) {
+  std::map<std::string, fs::path> known;
+  for (PackPlan::Entry& entry : entries) {
+    const std::string name = entry.file.filename().string();
+    entry.key = name.substr(0, name.find('.'));
+    if (entry.key.empty()) throw DataError(entry.file.string() + " has no name before its first dot");
+    const auto [place, is_new] = known.emplace(entry.key, entry.file);
+    if (!is_new) {
+      throw DataError(entry.file.string() + " and " + place->second.string() +
+                      " have the same name; rename one, or pack without --keep-names");
+    }
+  }
+}
+
 /// PREFIX-0005.tar of an earlier set of six would be matched by PREFIX-*.tar beside a new set of five.
 void refuse_leftovers(const std::string& prefix, std::int64_t shards) {
   const fs::path leftover = shard_path(prefix, shards);
@@ -129,9 +150,11 @@ PackPlan plan_pack(const PackParameters& parameters) {
   for (const fs::path& folder : sorted_entries(parameters.folder)) {
     if (fs::is_directory(folder)) add_class(plan, entries, folder);
   }
+  if (plan.classes.empty()) add_images_without_class(entries, parameters.folder);
   if (entries.empty()) {
-    throw DataError("no images in '" + parameters.folder.string() + "': it must hold CLASS/NAME.jpg");
+    throw DataError("no images in '" + parameters.folder.string() + "': it must hold CLASS/NAME.jpg or NAME.jpg");
   }
+  if (parameters.keep_names) use_names_as_keys(entries);
   // A seeded shuffle (Fisher-Yates), so that the first shards are a fair sample of the set.
   for (std::size_t i = entries.size() - 1; i > 0; --i) {
     std::swap(entries[i], entries[random_below(parameters.seed, random_stream::pack_order, i, i + 1)]);
@@ -139,7 +162,7 @@ PackPlan plan_pack(const PackParameters& parameters) {
   for (std::size_t i = 0; i < entries.size(); ++i) {
     char key[32];
     std::snprintf(key, sizeof key, "%08zu", i);
-    entries[i].key = key;
+    if (!parameters.keep_names) entries[i].key = key;
     if (i % static_cast<std::size_t>(parameters.samples_per_shard) == 0) plan.shards.emplace_back();
     plan.shards.back().push_back(std::move(entries[i]));
   }

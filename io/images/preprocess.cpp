@@ -17,11 +17,16 @@ Preprocessing preset(const std::string& name) {
   Preprocessing result;
   result.name = name;
   if (name == "cifar") result.resize = 0, result.crop = 32;
+  if (name == "detection") {
+    result.resize = result.crop = 0;
+    result.mean = {0, 0, 0};
+    result.std = {1, 1, 1};
+  }
   return result;
 }
 
 bool is_preset(const std::string& name) {
-  return name == "imagenet" || name == "cifar";
+  return name == "imagenet" || name == "cifar" || name == "detection";
 }
 
 std::array<float, 3> three_numbers(const toml::node& node, const std::string& path, const std::string& key) {
@@ -55,7 +60,7 @@ Preprocessing from_file(const std::string& path) {
   Preprocessing result;
   if (const toml::node* base = table.get("base"); base != nullptr) {
     const auto name = base->value<std::string>();
-    if (!name || !is_preset(*name)) throw ConfigError(path + ": base must be 'imagenet' or 'cifar'");
+    if (!name || !is_preset(*name)) throw ConfigError(path + ": base must be 'imagenet', 'cifar' or 'detection'");
     result = preset(*name);
   }
   result.name = path;
@@ -75,7 +80,6 @@ Preprocessing from_file(const std::string& path) {
     else
       throw ConfigError(path + ": unknown key '" + key + "'; known: base, resize, crop, channels, mean, std");
   }
-  if (result.crop < 1) throw ConfigError(path + ": crop must be at least 1");
   if (result.channels != 1 && result.channels != 3) throw ConfigError(path + ": channels must be 1 or 3");
   for (const float value : result.std) {
     if (!(value > 0)) throw ConfigError(path + ": std must be positive");
@@ -89,11 +93,10 @@ std::int64_t crop_offset(std::int64_t size, std::int64_t crop) {
 }
 
 /// torchvision's Resize(short side): the other side is int(resize * long / short).
-std::array<std::int64_t, 2> resized(const Image& image, std::int64_t resize) {
-  if (resize == 0) return {image.width, image.height};
-  const std::int64_t narrow = std::min(image.width, image.height), wide = std::max(image.width, image.height);
-  const std::int64_t other = resize * wide / narrow;
-  return image.width <= image.height ? std::array{resize, other} : std::array{other, resize};
+std::array<std::int64_t, 2> resized(std::int64_t width, std::int64_t height, std::int64_t resize) {
+  if (resize == 0) return {width, height};
+  const std::int64_t other = resize * std::max(width, height) / std::min(width, height);
+  return width <= height ? std::array{resize, other} : std::array{other, resize};
 }
 
 /// Pillow's RGB to L (ITU-R 601-2): (R * 19595 + G * 38470 + B * 7471 + 2^15) >> 16.
@@ -101,12 +104,12 @@ std::uint8_t luma(const std::uint8_t* rgb) {
   return static_cast<std::uint8_t>((rgb[0] * 19595U + rgb[1] * 38470U + rgb[2] * 7471U + 0x8000U) >> 16);
 }
 
-/// ToTensor + Normalize. Exact: /255 and the normalisation are single-precision operations, in torchvision's
-/// order. The crop begins at (left, top) of the image.
-void normalise(const Image& image, std::int64_t left, std::int64_t top, const Preprocessing& preprocessing,
+/// ToTensor + Normalize of a window of the image. Exact: /255 and the normalisation are single-precision
+/// operations, in torchvision's order.
+void normalise(const Image& image, const Window& window, const Preprocessing& preprocessing,
                std::span<float> out) {
-  const std::int64_t crop = preprocessing.crop;
-  const std::int64_t pixels = crop * crop;
+  const std::int64_t width = window.right - window.left, height = window.bottom - window.top;
+  const std::int64_t pixels = width * height;
   BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
                  "size of an input");
   // A byte has 256 values: the arithmetic is done for each of them, not for each pixel.
@@ -115,16 +118,16 @@ void normalise(const Image& image, std::int64_t left, std::int64_t top, const Pr
     for (std::size_t v = 0; v < 256; ++v)
       tables[channel][v] =
           (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
-  for (std::int64_t y = 0; y < crop; ++y) {
-    const std::uint8_t* rgb = image.pixels.data() + 3 * ((top + y) * image.width + left);
-    float* red = out.data() + y * crop;
+  for (std::int64_t y = 0; y < height; ++y) {
+    const std::uint8_t* rgb = image.pixels.data() + 3 * ((window.top + y) * image.width + window.left);
+    float* red = out.data() + y * width;
     if (preprocessing.channels == 1) {
-      for (std::int64_t x = 0; x < crop; ++x, rgb += 3) red[x] = tables[0][luma(rgb)];
+      for (std::int64_t x = 0; x < width; ++x, rgb += 3) red[x] = tables[0][luma(rgb)];
       continue;
     }
     float* green = red + pixels;
     float* blue = green + pixels;
-    for (std::int64_t x = 0; x < crop; ++x, rgb += 3) {
+    for (std::int64_t x = 0; x < width; ++x, rgb += 3) {
       red[x] = tables[0][rgb[0]];
       green[x] = tables[1][rgb[1]];
       blue[x] = tables[2][rgb[2]];
@@ -137,27 +140,35 @@ void normalise(const Image& image, std::int64_t left, std::int64_t top, const Pr
 Preprocessing preprocessing_from_name(const std::string& name) {
   if (is_preset(name)) return preset(name);
   if (std::filesystem::is_regular_file(name)) return from_file(name);
-  throw UsageError("--preprocess: '" + name + "' is neither imagenet, cifar nor a TOML file");
+  throw UsageError("--preprocess: '" + name + "' is neither imagenet, cifar, detection nor a TOML file");
+}
+
+std::array<std::int64_t, 2> input_size(std::int64_t width, std::int64_t height,
+                                       const Preprocessing& preprocessing) {
+  if (preprocessing.crop > 0) return {preprocessing.crop, preprocessing.crop};
+  return resized(width, height, preprocessing.resize);
 }
 
 void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out) {
-  const auto [width, height] = resized(image, preprocessing.resize);
-  const std::int64_t crop = preprocessing.crop;
-  if (width < crop || height < crop) {
+  const auto [width, height] = resized(image.width, image.height, preprocessing.resize);
+  const auto [across, down] = input_size(image.width, image.height, preprocessing);
+  if (width < across || height < down) {
     throw DataError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
-                    " pixels is smaller than the crop of " + std::to_string(crop) +
+                    " pixels is smaller than the crop of " + std::to_string(preprocessing.crop) +
                     "; choose another --preprocess");
   }
-  const std::int64_t left = crop_offset(width, crop), top = crop_offset(height, crop);
-  if (width == image.width && height == image.height) return normalise(image, left, top, preprocessing, out);
-  const Image cut = resize_bilinear_window(image, width, height, Window{left, top, left + crop, top + crop});
-  normalise(cut, 0, 0, preprocessing, out);
+  const std::int64_t left = crop_offset(width, across), top = crop_offset(height, down);
+  const Window window{left, top, left + across, top + down};
+  if (width == image.width && height == image.height) return normalise(image, window, preprocessing, out);
+  normalise(resize_bilinear_window(image, width, height, window), Window{0, 0, across, down}, preprocessing,
+            out);
 }
 
 void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
                 std::int64_t index, std::span<float> out) {
   if (augmentation.kind == AugmentationKind::none) return preprocess(image, preprocessing, out);
-  normalise(augment(image, preprocessing, augmentation, index), 0, 0, preprocessing, out);
+  const Image varied = augment(image, preprocessing, augmentation, index);
+  normalise(varied, Window{0, 0, varied.width, varied.height}, preprocessing, out);
 }
 
 }  // namespace bitfall

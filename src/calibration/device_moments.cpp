@@ -45,9 +45,8 @@ at::Tensor device_moments(const Layer& layer, const at::Tensor& input, std::int6
     for (std::int64_t first = 0; first < rows.size(0); first += linear_rows)
       sums += products(rows.slice(0, first, std::min(rows.size(0), first + linear_rows)).t().unsqueeze(0), d);
   } else {
-    const at::Tensor whole = plain.dim() == 3 ? plain.unsqueeze(0) : plain;
-    const WindowShape shape = window_shape(layer, whole);
-    const at::Tensor images = whole.view({-1, shape.channels, shape.input[0], shape.input[1]});
+    const WindowShape shape = window_shape(layer, plain);
+    const at::Tensor images = plain.view({-1, shape.channels, shape.input[0], shape.input[1]});
     const std::int64_t each = 4 * columns * shape.positions();
     const std::int64_t step = std::max<std::int64_t>(1, tile_bytes / each);
     for (std::int64_t first = 0; first < images.size(0); first += step)

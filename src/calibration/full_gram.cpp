@@ -98,7 +98,7 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
   const double largest = sampled.largest();
   const FixedPoint scale = FixedPoint::for_sum(1.01 * largest * largest, sampled.rows());
   if (sampled.is_shifted()) {
-    gram.lower = shifted_triangle(layer, sampled, scale, parameters.threads, communicator);
+    gram.lower = shifted_triangle(sampled.layer(), sampled, scale, parameters.threads, communicator);
     return gram;
   }
   Triangle triangle(gram.columns, scale);

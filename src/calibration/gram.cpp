@@ -5,6 +5,7 @@
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "calibration/device_moments.hpp"
+#include "calibration/flat_layer.hpp"
 #include "calibration/gram_kernels.hpp"
 #include "calibration/layer_window.hpp"
 #include "calibration/partial_sums.hpp"
@@ -88,8 +89,9 @@ std::vector<double> full_matrices(std::span<const double> triangles, std::int64_
 
 }  // namespace
 
-Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, const GramParameters& parameters,
+Gram accumulate_gram(const Layer& given, std::span<const at::Tensor> inputs, const GramParameters& parameters,
                      const Communicator& communicator) {
+  const Layer layer = flat_layer(given);
   const std::int64_t d = parameters.d;
   BITFALL_ASSERT(d >= 1 && layer.columns() % d == 0,
                  "Gram matrix of '" + layer.name + "' with d = " + std::to_string(d));
@@ -104,8 +106,7 @@ Gram accumulate_gram(const Layer& layer, std::span<const at::Tensor> inputs, con
       const auto i = static_cast<std::size_t>(index);
       with_torch_errors(
           [&] {
-            const at::Tensor input =
-                on_host ? prepare_input(layer, inputs[i]) : with_images(layer, inputs[i]);
+            const at::Tensor input = flat_input(given, inputs[i]);
             samples[i] = sample_count(layer, input);
             const auto add = on_host ? add_micro_batch : add_device_micro_batch;
             add(layer, input, parameters, partials.row(i));

@@ -24,7 +24,8 @@ void refuse_input(const Layer& layer, const at::Tensor& input) {
 
 WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
   if (layer.weight_shape.size() != 4 || layer.transposed) {
-    throw DataError("layer '" + layer.name + "': Gram matrices exist for 2-d convolutions and linear layers");
+    throw DataError("layer '" + layer.name +
+                    "': Gram matrices exist for convolutions that are not transposed, and linear layers");
   }
   WindowShape shape;
   shape.channels = layer.weight_shape[1];
@@ -38,14 +39,6 @@ WindowShape window_shape(const Layer& layer, const at::Tensor& input) {
     if (shape.output(static_cast<int>(axis)) < 1) refuse_input(layer, input);
   }
   return shape;
-}
-
-at::Tensor with_images(const Layer& layer, const at::Tensor& input) {
-  return layer.kind == LayerKind::convolution && input.dim() == 3 ? input.unsqueeze(0) : input;
-}
-
-at::Tensor prepare_input(const Layer& layer, const at::Tensor& input) {
-  return with_images(layer, input.to(at::kCPU, at::kFloat).contiguous());
 }
 
 namespace {

@@ -11,12 +11,6 @@
 
 namespace bitfall {
 
-/// An image without a batch dimension gets one.
-[[nodiscard]] at::Tensor with_images(const Layer& layer, const at::Tensor& input);
-/// An input as the host's kernels read it: contiguous floats on the host; an image without a batch dimension
-/// gets one.
-[[nodiscard]] at::Tensor prepare_input(const Layer& layer, const at::Tensor& input);
-
 /// The layer's window over `input`, a [N, C, H, W] tensor. Throws DataError naming the layer when they do not
 /// fit.
 [[nodiscard]] WindowShape window_shape(const Layer& layer, const at::Tensor& input);

@@ -10,6 +10,7 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
+#include "calibration/flat_layer.hpp"
 #include "calibration/shifted_gram.hpp"
 #include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
@@ -67,17 +68,17 @@ bool has_shifted_form(const Layer& layer) {
 
 }  // namespace
 
-SampledRows::SampledRows(const Layer& layer, std::span<const at::Tensor> inputs,
+SampledRows::SampledRows(const Layer& given, std::span<const at::Tensor> inputs,
                          const FullGramParameters& parameters, const Communicator& communicator)
-    : layer_(layer), parameters_(parameters), communicator_(communicator) {
+    : layer_(flat_layer(given)), parameters_(parameters), communicator_(communicator) {
+  const Layer& layer = layer_;
   std::int64_t images = 0;
   communicator.guarded("inputs of layer '" + layer.name + "'", [&] {
     with_torch_errors(
         [&] {
           for (const at::Tensor& input : inputs) {
             const bool here = input.is_cpu();
-            inputs_.push_back(here ? prepare_input(layer, input)
-                                   : with_images(layer, input.to(at::kFloat).contiguous()));
+            inputs_.push_back(flat_input(given, input));
             windows_.emplace_back(layer, inputs_.back());
             images += windows_.back().images();
             if (!here) device_rows_.emplace_back(layer, inputs_.back());

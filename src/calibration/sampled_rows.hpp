@@ -19,6 +19,7 @@ class SampledRows {
   SampledRows(const Layer& layer, std::span<const at::Tensor> inputs, const FullGramParameters& parameters,
               const Communicator& communicator);
 
+  [[nodiscard]] const Layer& layer() const { return layer_; }    ///< flat_layer of what was given
   [[nodiscard]] std::int64_t rows() const { return all_rows_; }  ///< of all ranks, at least 1
   [[nodiscard]] double largest() const { return largest_; }      ///< magnitude of any input, of all ranks
   /// All positions of all images were chosen, in a layer whose window ShiftedGram fits.
@@ -49,7 +50,7 @@ class SampledRows {
   [[nodiscard]] std::vector<RowAddress> choose(const LayerWindow& window, std::int64_t first_image,
                                                std::int64_t wanted) const;
 
-  const Layer& layer_;
+  Layer layer_;
   FullGramParameters parameters_;
   const Communicator& communicator_;
   std::vector<at::Tensor> inputs_;

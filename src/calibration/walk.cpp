@@ -60,6 +60,21 @@ class Frontier {
     return inputs;
   }
 
+  /// What a layer inside the step will read, for all micro-batches in order (collective).
+  [[nodiscard]] std::vector<at::Tensor> inputs_inside(std::int64_t step, std::size_t layer) const {
+    std::vector<std::vector<at::Tensor>> found(values_.size());
+    communicator_.guarded(network_.describe_step(step), [&] {
+      parallel_for(static_cast<std::int64_t>(values_.size()), threads_, [&](std::int64_t index) {
+        const at::NoGradGuard no_grad;
+        const auto i = static_cast<std::size_t>(index);
+        found[i] = network_.inputs_inside(step, layer, values_[i]);
+      });
+    });
+    std::vector<at::Tensor> inputs;
+    for (const auto& part : found) inputs.insert(inputs.end(), part.begin(), part.end());
+    return inputs;
+  }
+
   /// What the step's output will be added to, one tensor for each micro-batch.
   [[nodiscard]] std::vector<at::Tensor> shortcuts(std::int64_t step) const {
     std::vector<at::Tensor> shortcuts;
@@ -80,12 +95,10 @@ class Frontier {
     peak_bytes_ = std::max(peak_bytes_, bytes_.load());
   }
 
-  [[nodiscard]] std::vector<at::Tensor> outputs() const {
-    std::vector<at::Tensor> logits;
-    communicator_.guarded("the network's output", [&] {
-      for (const LiveValues& values : values_) logits.push_back(network_.output(values));
-    });
-    return logits;
+  [[nodiscard]] std::vector<c10::IValue> results() const {
+    std::vector<c10::IValue> results;
+    for (const LiveValues& values : values_) results.push_back(network_.result(values));
+    return results;
   }
 
   /// The most that was live between two steps.
@@ -124,10 +137,10 @@ class Frontier {
 
 }  // namespace
 
-std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> micro_batches,
-                             const WalkParameters& parameters, const Communicator& communicator,
-                             const std::function<void(const WalkStep&)>& before_step,
-                             WalkStatistics* statistics) {
+std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> micro_batches,
+                              const WalkParameters& parameters, const Communicator& communicator,
+                              const std::function<void(const WalkStep&)>& before_step,
+                              WalkStatistics* statistics) {
   const OneThreadPerOperator one_thread;
   const at::NoGradGuard no_grad;
   std::optional<Frontier> teacher;
@@ -148,6 +161,7 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
       const auto shortcuts = sums ? frontier.shortcuts(step) : std::vector<at::Tensor>();
       const auto right = sums ? teacher->shortcuts(step) : std::vector<at::Tensor>();
       before_step({.step = step,
+                   .layer = network.layer_of_step(step),
                    .inputs = inputs,
                    .teacher = parameters.teacher,
                    .teacher_inputs = known,
@@ -155,12 +169,26 @@ std::vector<at::Tensor> walk(const Network& network, std::vector<at::Tensor> mic
                    .teacher_shortcuts = right});
     }  // the references end here, so that each micro-batch can free its input as
        // soon as it has run
+    if (before_step) {
+      // One after the other: the second reads what the first, perhaps changed meanwhile, makes.
+      for (const std::size_t layer : network.layers_inside(step)) {
+        const auto inputs = frontier.inputs_inside(step, layer);
+        const auto known = teacher ? teacher->inputs_inside(step, layer) : std::vector<at::Tensor>();
+        before_step({.step = step,
+                     .layer = layer,
+                     .inputs = inputs,
+                     .teacher = parameters.teacher,
+                     .teacher_inputs = known,
+                     .shortcuts = {},
+                     .teacher_shortcuts = {}});
+      }
+    }
     frontier.run(step);
     if (teacher) teacher->run(step);
   }
   if (statistics != nullptr)
     statistics->peak_frontier_bytes = frontier.peak_bytes() + (teacher ? teacher->peak_bytes() : 0);
-  return frontier.outputs();
+  return frontier.results();
 }
 
 }  // namespace bitfall

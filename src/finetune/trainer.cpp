@@ -92,6 +92,21 @@ Trainer::Trainer(Network& student, const Network& teacher, TrainedSpace space, T
       optimizer_(parameters.optimizer, space_.values().size()),
       sums_(segments(space_, channels_)) {
   space_.write(student_);
+  if (!student.returns_detections()) return;
+  BITFALL_ASSERT(norms_.empty(), "batch norms of detectors stay");
+  if (student.on_device()) throw UsageError("detectors are finetuned on the host: give --device cpu");
+  detection_ = std::make_unique<const DetectionPass>(student, teacher, space_.names(), parameters.detection);
+}
+
+void Trainer::run_detector(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const {
+  const double weight = static_cast<double>(batch.images.size(0)) / static_cast<double>(images);
+  const DetectionPass::Result found = detection_->run(batch.images, weight, batch.key);
+  outcome.row.assign(static_cast<std::size_t>(sums_.size()), 0.0);
+  space_.gather(found.gradients, std::span(outcome.row).first(space_.values().size()));
+  outcome.row.back() = weight * found.loss;
+  outcome.counts = {0, 0, batch.images.size(0)};
+  outcome.seconds = {
+      .teacher = found.teacher_seconds, .forward = found.forward_seconds, .backward = found.backward_seconds};
 }
 
 void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const {
@@ -150,7 +165,11 @@ StepReport Trainer::step(std::span<const TrainingBatch> local, const GlobalBatch
   const int threads = student_.on_device() ? 1 : parameters_.threads;
   communicator.guarded("finetuning", [&] {
     parallel_for(static_cast<std::int64_t>(local.size()), threads, [&](std::int64_t i) {
-      run(local[static_cast<std::size_t>(i)], batch.images, outcomes[static_cast<std::size_t>(i)]);
+      const auto index = static_cast<std::size_t>(i);
+      if (detection_)
+        run_detector(local[index], batch.images, outcomes[index]);
+      else
+        run(local[index], batch.images, outcomes[index]);
     });
   });
   StepReport report;
@@ -179,6 +198,7 @@ StepReport Trainer::step(std::span<const TrainingBatch> local, const GlobalBatch
   report.top1 = counts[0];
   report.agreement = counts[1];
   report.images = counts[2];
+  report.classifies = detection_ == nullptr;
   return report;
 }
 

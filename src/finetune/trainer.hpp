@@ -6,12 +6,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/finetune.hpp"
 #include "bitfall/network.hpp"
+#include "finetune/detection_pass.hpp"
 #include "finetune/optimizer.hpp"
 #include "finetune/trained_space.hpp"
 #include "parallel/carried_sum.hpp"
@@ -21,10 +23,12 @@ namespace bitfall {
 struct TrainingBatch {
   at::Tensor images;  ///< [N, C, H, W]
   std::vector<std::int64_t> labels;
+  std::uint64_t key = 0;  ///< decides what a detector draws
 };
 
 struct TrainerParameters {
   Distillation distillation;
+  DetectionDistillation detection;  ///< instead, where the student is a detector
   OptimizerParameters optimizer;
   /// Batch norms normalise by their micro-batch and move their running statistics (paper: in global
   /// finetuning only).
@@ -42,6 +46,7 @@ struct GlobalBatch {
 struct StepReport {
   double loss = 0;  ///< mean over the batch
   std::int64_t top1 = 0, agreement = 0, images = 0;
+  bool classifies = true;  ///< else the student is a detector, and the first two of these counts mean nothing
   /// Of this rank; the first three are means over its threads. On a device, which works behind the host's
   /// back, `backward` is what is left of the pass when all of it has been asked for.
   struct Seconds {
@@ -69,6 +74,7 @@ class Trainer {
  private:
   struct Outcome;
   void run(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const;
+  void run_detector(const TrainingBatch& batch, std::int64_t images, Outcome& outcome) const;
   void update_statistics(std::span<const double> moments, std::span<const std::int64_t> values);
 
   Network& student_;
@@ -76,8 +82,9 @@ class Trainer {
   TrainedSpace space_;
   TrainerParameters parameters_;
   GradientRequest request_;
-  std::vector<std::int64_t> norms_;     ///< steps of the batch norms that are trained
-  std::vector<std::int64_t> channels_;  ///< of each of them
+  std::unique_ptr<const DetectionPass> detection_;  ///< of detectors
+  std::vector<std::int64_t> norms_;                 ///< steps of the batch norms that are trained
+  std::vector<std::int64_t> channels_;              ///< of each of them
   Optimizer optimizer_;
   CarriedSum sums_;
 };

@@ -79,6 +79,10 @@ std::optional<LayerNode> as_layer(const Node* node) {
     return LayerNode{node->input(0), node->input(1), LayerKind::convolution};
   }
   if (node->kind() == c10::aten::linear) return LayerNode{node->input(0), node->input(1), LayerKind::linear};
+  // _native_multi_head_attention(query, key, value, embed_dim, num_head, qkv_weight, ...): what eval mode
+  // runs of torch.nn.MultiheadAttention. Its output projection (input 7) reads what nobody else sees.
+  if (node->kind() == c10::aten::_native_multi_head_attention && node->inputs().size() > 7)
+    return LayerNode{node->input(0), node->input(5), LayerKind::linear};
   const bool addmm = node->kind() == c10::aten::addmm;
   if (!addmm && node->kind() != c10::aten::matmul) return std::nullopt;
   const std::size_t left = addmm ? 1 : 0;  // addmm(bias, input, weight^T), matmul(input, weight^T)
@@ -115,8 +119,6 @@ std::string describe_convolution(const Node* node, Layer& layer) {
   } else {
     obstacle = "its padding is not a constant";
   }
-  if (layer.transposed) return "transposed convolutions are left alone";
-  if (rank != 2) return std::to_string(rank) + "-dimensional convolutions are left alone";
   return obstacle;
 }
 

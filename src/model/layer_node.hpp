@@ -15,8 +15,8 @@ struct LayerNode {
   LayerKind kind = LayerKind::convolution;
 };
 
-/// Convolutions of any rank, aten::linear, and the linear layers of old traces: aten::addmm or aten::matmul
-/// with aten::t of the weight.
+/// Convolutions of any rank, aten::linear, the projection of queries, keys and values in fused attention, and
+/// the linear layers of old traces: aten::addmm or aten::matmul with aten::t of the weight.
 [[nodiscard]] std::optional<LayerNode> as_layer(const torch::jit::Node* node);
 
 /// Fills stride, padding, dilation, groups and transposed of a convolution's layer, whose weight_shape is

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/jit/ir/constants.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>
@@ -43,6 +44,13 @@ class Builder {
     for (std::size_t step = 0; step < table_.steps.size(); ++step) {
       visit(graph_.steps()[step].node, static_cast<std::int64_t>(step), true);
     }
+    for (StepMeaning& meaning : table_.steps) {
+      for (const auto& [place, layer] : meaning.observed) {
+        const bool listed =
+            std::find(meaning.inside.begin(), meaning.inside.end(), layer) != meaning.inside.end();
+        if (!listed && table_.layers[layer].obstacle.empty()) meaning.inside.push_back(layer);
+      }
+    }
     for (BatchNormStep& norm : table_.norms) norm.foldable = is_foldable(norm);
     find_shortcuts();
     list_tensors();
@@ -82,14 +90,12 @@ class Builder {
     if (layer.kind == LayerKind::linear && layer.weight_shape.size() != 2 && layer.obstacle.empty()) {
       layer.obstacle = "its weight is not a matrix";
     }
-    if (!direct && layer.obstacle.empty()) {
-      layer.obstacle = std::string("it runs inside ") +
-                       graph_.steps()[static_cast<std::size_t>(step)].node->kind().toQualString() +
-                       ", where its inputs can't be seen";
-    }
     const std::size_t index = merge(layer, step);
-    if (!direct) return;
     StepMeaning& meaning = table_.steps[static_cast<std::size_t>(step)];
+    if (!direct) {
+      if (const auto place = graph_.observed_place(node)) meaning.observed.emplace_back(*place, index);
+      return;
+    }
     meaning.layer = index;
     meaning.input = graph_.slot_of(found.input);
   }

@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "bitfall/errors.hpp"
+#include "model/detection_operators.hpp"
 #include "model/error_text.hpp"
 #include "model/tensor_table.hpp"
 #include "model/zip_check.hpp"
@@ -129,6 +130,7 @@ std::string without_debug_records(const std::string& bytes) {
 torch::jit::Module load_module(const std::string& bytes, const std::string& source) {
   const c10::AutoGradMode no_gradients(false);
   if (const std::string damage = file_damage(bytes); !damage.empty()) throw_not_torchscript(source, damage);
+  provide_detection_operators();
   torch::jit::Module module;
   try {
     module = torch::jit::load(std::make_shared<BoundedReader>(bytes), c10::Device(c10::kCPU));

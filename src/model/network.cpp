@@ -13,13 +13,23 @@
 #include "bitfall/errors.hpp"
 #include "model/device_copy.hpp"
 #include "model/error_text.hpp"
+#include "model/detections.hpp"
 #include "model/layer_table.hpp"
+#include "model/logits.hpp"
 #include "model/module_file.hpp"
+#include "model/observed_inputs.hpp"
 #include "model/step_graph.hpp"
 #include "model/tensor_table.hpp"
 
 namespace bitfall {
 namespace {
+
+/// A batch as the list of its images.
+c10::List<at::Tensor> as_list(const at::Tensor& batch) {
+  c10::List<at::Tensor> images;
+  for (at::Tensor& image : batch.unbind(0)) images.push_back(std::move(image));
+  return images;
+}
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string text = "[";
@@ -90,6 +100,7 @@ struct Network::Impl {
   std::unordered_map<const void*, std::vector<std::size_t>> slots_of_storage;
   std::shared_ptr<const std::unordered_set<const void*>> storages;
   std::optional<DeviceCopy> copy;  ///< where passes run on a device
+  std::string logits_part;
 };
 
 std::int64_t LiveValues::bytes() const {
@@ -147,6 +158,26 @@ const BatchNormStep* Network::batch_norm_of_step(std::int64_t step) const {
   return norm ? &impl_->table.norms[*norm] : nullptr;
 }
 
+const std::vector<std::size_t>& Network::layers_inside(std::int64_t step) const {
+  return impl_->table.steps.at(static_cast<std::size_t>(step)).inside;
+}
+
+std::vector<at::Tensor> Network::inputs_inside(std::int64_t step, std::size_t layer,
+                                               const LiveValues& values) const {
+  LiveValues copy = values;  // steps may write to what they are given
+  for (const std::size_t slot : impl_->graph.steps().at(static_cast<std::size_t>(step)).inputs)
+    copy.slots_[slot] = copy.slots_[slot].deepcopy();
+  const InputListener listener;
+  run_step(step, copy);
+  std::vector<at::Tensor> inputs;
+  const StepMeaning& meaning = impl_->table.steps.at(static_cast<std::size_t>(step));
+  for (const auto& [place, input] : listener.heard()) {
+    for (const auto& [observed, index] : meaning.observed)
+      if (observed == place && index == layer) inputs.push_back(input);
+  }
+  return inputs;
+}
+
 std::string Network::describe_step(std::int64_t step) const {
   const torch::jit::Node* node = impl_->graph.steps().at(static_cast<std::size_t>(step)).node;
   std::string text = "step " + std::to_string(step) + " (" + node->kind().toQualString();
@@ -157,14 +188,17 @@ std::string Network::describe_step(std::int64_t step) const {
 
 LiveValues Network::start(at::Tensor input) const {
   const auto& type = impl_->graph.graph().inputs()[1]->type();
-  if (!type->isSubtypeOf(*c10::TensorType::get())) {
+  const bool takes_list = type->isSubtypeOf(*c10::ListType::ofTensors());
+  if (!takes_list && !c10::TensorType::get()->isSubtypeOf(*type)) {
     throw DataError("the network's forward takes " + type->str() +
-                    ", but bitfall gives one tensor of images");
+                    ", but bitfall gives one tensor of images or a list of them");
   }
   LiveValues values;
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
-  values.slots_[impl_->graph.input_slot()] = impl_->copy ? place(input) : std::move(input);
+  const at::Tensor there = impl_->copy ? place(input) : std::move(input);
+  values.slots_[impl_->graph.input_slot()] =
+      takes_list ? c10::IValue(as_list(there)) : c10::IValue(there);
   return values;
 }
 
@@ -282,25 +316,36 @@ const BatchNormStep* Network::shortcut_norm(std::int64_t index) const {
   return sum && sum->norm ? &impl_->table.norms[*sum->norm] : nullptr;
 }
 
-at::Tensor Network::output(const LiveValues& values) const {
+c10::IValue Network::result(const LiveValues& values) const {
   const std::size_t slot = impl_->graph.output_slot();
   const c10::IValue* fixed = impl_->fixed(slot);
-  const c10::IValue& value = fixed != nullptr ? *fixed : values.slots_.at(slot);
-  if (!value.isTensor()) {
-    throw DataError("the network returns a " + value.type()->str() +
-                    "; bitfall needs one tensor of logits [N, classes]");
-  }
-  if (value.toTensor().dim() != 2) {
-    throw DataError("the network returns a tensor of shape " + shape_text(value.toTensor().sizes()) +
-                    "; bitfall needs logits [N, classes]");
-  }
-  return value.toTensor();
+  return fixed != nullptr ? *fixed : values.slots_.at(slot);
+}
+
+at::Tensor Network::output(const LiveValues& values) const {
+  return logits_of(result(values), impl_->logits_part);
+}
+
+void Network::choose_logits(std::string part) {
+  impl_->logits_part = std::move(part);
+}
+
+const std::string& Network::logits_part() const {
+  return impl_->logits_part;
 }
 
 at::Tensor Network::forward(at::Tensor input) const {
+  return logits_of(run(std::move(input)), impl_->logits_part);
+}
+
+c10::IValue Network::run(at::Tensor input) const {
   LiveValues values = start(std::move(input));
   for (std::int64_t step = 0; step < step_count(); ++step) run_step(step, values);
-  return output(values);
+  return result(values);
+}
+
+bool Network::returns_detections() const {
+  return holds_detections(*impl_->graph.graph().outputs().front()->type());
 }
 
 const at::Tensor& Network::find(const std::string& name) const {

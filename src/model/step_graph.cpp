@@ -12,6 +12,9 @@
 #include <unordered_set>
 
 #include "bitfall/errors.hpp"
+#include "model/layer_node.hpp"
+#include "model/observed_inputs.hpp"
+#include "model/run_state.hpp"
 
 namespace bitfall {
 
@@ -69,12 +72,38 @@ bool is_plain_operator(const Node* node) {
          known->schema().returns().size() == node->outputs().size();
 }
 
+void collect_attributes(Block* block, std::vector<Node*>& found) {
+  for (Node* node : block->nodes()) {
+    if (node->kind() == c10::prim::GetAttr) found.push_back(node);
+    for (Block* inner : node->blocks()) collect_attributes(inner, found);
+  }
+}
+
+/// Moves what reads attributes of the module, which never change, before everything else: parameters that are
+/// used inside a loop or a branch become inputs of that step.
+void look_up_first(Graph& graph) {
+  std::vector<Node*> attributes;
+  collect_attributes(graph.block(), attributes);
+  std::unordered_set<const Value*> known = {graph.inputs()[0]};
+  Node* first = *graph.nodes().begin();
+  for (Node* node : attributes) {
+    if (!known.contains(node->input())) continue;  // of an object that is computed
+    if (node != first)
+      node->moveBefore(first);
+    else
+      first = first->next();
+    known.insert(node->output());
+  }
+}
+
 std::shared_ptr<Graph> prepared_graph(const torch::jit::Module& frozen) {
   std::shared_ptr<Graph> graph = frozen.get_method("forward").graph()->copy();
   torch::jit::Inline(*graph);
   torch::jit::ConstantPropagation(graph);
   torch::jit::PeepholeOptimize(graph, /*disable_shape_peepholes=*/true);
   torch::jit::EliminateDeadCode(graph);
+  keep_state_in_run(*graph);
+  look_up_first(*graph);
   return graph;
 }
 
@@ -93,6 +122,8 @@ StepGraph::StepGraph(const torch::jit::Module& module)
       graph_(prepared_graph(frozen_)) {
   if (graph_->inputs().size() < 2) throw DataError("its forward takes no input");
   refuse_state_changes(graph_->block());
+  for (Node* node : graph_->nodes())
+    for (Block* block : node->blocks()) observe_layers(block);
   fixed_.emplace_back(frozen_._ivalue());
   slots_[graph_->inputs()[0]] = 0;
   input_ = slot(graph_->inputs()[1]);
@@ -102,6 +133,26 @@ StepGraph::StepGraph(const torch::jit::Module& module)
   }
   output_ = slots_.at(graph_->outputs()[0]);
   find_last_uses();
+}
+
+void StepGraph::observe_layers(Block* block) {
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) observe_layers(inner);
+    const auto layer = as_layer(node);
+    if (!layer || !attribute_path(layer->weight)) continue;
+    const auto place = static_cast<std::int64_t>(observed_.size());
+    for (Value* input : node->inputs()) {
+      if (input != layer->input) continue;
+      insert_observation(node, input, place);
+      observed_.emplace(node, place);
+      break;
+    }
+  }
+}
+
+std::optional<std::int64_t> StepGraph::observed_place(const Node* layer) const {
+  const auto found = observed_.find(layer);
+  return found == observed_.end() ? std::nullopt : std::optional<std::int64_t>(found->second);
 }
 
 /// A network that keeps something between images can't be run step by step for all images, nor in parallel.

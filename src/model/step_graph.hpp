@@ -31,8 +31,8 @@ struct Step {
 /// true.
 class StepGraph {
  public:
-  /// `module` must be in eval mode. Throws DataError when it changes its own state while it runs (then the
-  /// order of images would matter) or takes no input.
+  /// `module` must be in eval mode. Throws DataError when it changes numbers or tensors of its own while it
+  /// runs (then the order of images would matter; for others see run_state.hpp) or takes no input.
   explicit StepGraph(const torch::jit::Module& module);
 
   [[nodiscard]] const std::vector<Step>& steps() const { return steps_; }
@@ -49,8 +49,12 @@ class StepGraph {
   /// The qualified attribute name ("layer1.0.conv2.weight") that a value at any depth of the graph is read
   /// from; "" for the module itself, nothing for a value that is computed.
   [[nodiscard]] std::optional<std::string> attribute_path(const torch::jit::Value* value) const;
+  /// The number under which a layer's node inside a loop or a branch reports its inputs
+  /// (observed_inputs.hpp).
+  [[nodiscard]] std::optional<std::int64_t> observed_place(const torch::jit::Node* layer) const;
 
  private:
+  void observe_layers(torch::jit::Block* block);
   void refuse_state_changes(const torch::jit::Block* block) const;
   void set_default_inputs(const torch::jit::Module& module);
   void add_step(torch::jit::Node* node);
@@ -64,6 +68,7 @@ class StepGraph {
   std::unordered_map<const torch::jit::Value*, std::size_t> slots_;
   std::vector<std::optional<c10::IValue>> fixed_;
   std::size_t input_ = 0, output_ = 0;
+  std::unordered_map<const torch::jit::Node*, std::int64_t> observed_;
 };
 
 }  // namespace bitfall

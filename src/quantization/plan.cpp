@@ -49,10 +49,13 @@ LayerPlan plan_layer(std::size_t index, const Rules& rules) {
   LayerPlan plan;
   plan.layer = layer;
   plan.metric = rules.parameters.metric;
-  const PlanOverride asked = merge_overrides(rules.parameters.overrides, layer);
+  std::vector<PlanOverride> overrides = rules.preset.overrides;
+  overrides.insert(overrides.end(), rules.parameters.overrides.begin(), rules.parameters.overrides.end());
+  const PlanOverride asked = merge_overrides(overrides, layer);
   const bool insisted = asked.quantize.value_or(false);
   if (!layer.obstacle.empty()) return leave_alone(plan, layer.obstacle);
-  if (!asked.quantize.value_or(true)) return leave_alone(plan, "left alone by the configuration");
+  if (!asked.quantize.value_or(true))
+    return leave_alone(plan, "left alone by the configuration or the preset");
   if (const std::string rule = reason_to_leave_alone(rules.layers, index); !rule.empty() && !insisted) {
     return leave_alone(plan, rule + " (an override with quantize = true changes that)");
   }
@@ -75,6 +78,8 @@ LayerPlan plan_layer(std::size_t index, const Rules& rules) {
   // Beyond this many columns H would take gigabytes (8 D^2 bytes while it is summed).
   constexpr std::int64_t most_full_columns = 16384;
   if (plan.metric == Metric::full && layer.columns() > most_full_columns) plan.metric = Metric::blockwise;
+  // Its rows count by their channel's energy (jobs/layer_moments.cpp); only blockwise k-means weighs rows.
+  if (layer.transposed && plan.metric != Metric::euclidean) plan.metric = Metric::blockwise;
   plan.quantized = true;
   return plan;
 }

@@ -16,12 +16,8 @@ constexpr std::array<double, 7> prices = {0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.
 
 std::set<std::int64_t> block_sizes(const LayerPlan& planned, const PlanOverride& asked) {
   if (asked.d) return {*asked.d};
-  const std::int64_t kernel = planned.layer.kernel_elements();
-  std::set<std::int64_t> sizes = {planned.d, 4};
-  if (kernel > 1)
-    sizes.insert({kernel, 2 * kernel});
-  else
-    sizes.insert(8);
+  const std::int64_t natural = natural_block(planned.layer);
+  std::set<std::int64_t> sizes = {planned.d, 4, natural, 2 * natural};
   std::erase_if(sizes, [&](std::int64_t d) { return planned.layer.columns() % d != 0; });
   return sizes;
 }

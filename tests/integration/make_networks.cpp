@@ -105,6 +105,115 @@ Module with_few_kernels() {
   return net;
 }
 
+Module weight_only(const at::Tensor& weight) {
+  Module module("Weight");
+  module.register_parameter("weight", weight * 0.1, false);
+  module.define("def forward(self, x):\n  return x\n");
+  return module;
+}
+
+/// 3 x 32 x 32 -> a dictionary with 10 logits: kernels of one, two and three dimensions, 5 x 5, grouped,
+/// depthwise and transposed; a loop that uses one weight on three sizes; a branch; weights shared by two
+/// modules.
+Module network_of_all_kinds() {
+  Module net("AllKinds");
+  net.register_module("stem", convolution(3, 16, 3, 2));
+  net.register_module("wide", convolution(16, 32, 5, 1));
+  net.register_module("grouped", weight_only(torch::randn({32, 16, 3, 3})));
+  net.register_module("depthwise", weight_only(torch::randn({32, 1, 3, 3})));
+  net.register_module("up", weight_only(torch::randn({32, 32, 2, 2})));
+  net.register_module("line", weight_only(torch::randn({32, 32, 3})));
+  net.register_module("volume", weight_only(torch::randn({16, 8, 3, 3, 3})));
+  net.register_module("head", weight_only(torch::randn({32, 32, 3, 3})));
+  net.register_module("rare", weight_only(torch::randn({32, 32, 1, 1})));
+  net.register_module("twin", weight_only(torch::randn({32, 32})));
+  Module tied = weight_only(torch::zeros({32, 32}));
+  tied.setattr("weight", net.attr("twin").toModule().attr("weight"));
+  net.register_module("tied", tied);
+  net.register_module("fc", linear(80, 10));
+  net.define(R"(
+def forward(self, x):
+  x = torch.relu(self.wide.forward(torch.relu_(self.stem.forward(x))))
+  x = torch.relu(torch.conv2d(x, self.grouped.weight, None, [1, 1], [1, 1], [1, 1], 2))
+  x = x + torch.conv2d(x, self.depthwise.weight, None, [1, 1], [2, 2], [2, 2], 32)
+  y = torch.relu(torch.conv_transpose2d(x, self.up.weight, None, [2, 2]))
+  z = torch.relu(torch.conv1d(x.flatten(2), self.line.weight, None, [2], [1]))
+  v = torch.relu(torch.conv3d(x.view(x.size(0), 8, 4, x.size(2), x.size(3)), self.volume.weight, None, [2, 1, 1], [1, 1, 1]))
+  parts = [torch.linear(z.mean([2]), self.twin.weight), v.mean([2, 3, 4])]
+  total = torch.zeros([x.size(0), 32])
+  for level in [y, x, torch.max_pool2d(x, [2, 2], [2, 2])]:
+    t = torch.relu(torch.conv2d(level, self.head.weight, None, [1, 1], [1, 1]))
+    if t.size(2) > 16:
+      t = torch.conv2d(t, self.rare.weight)
+    total = total + t.mean([2, 3])
+  parts.append(torch.linear(total, self.tied.weight))
+  return {"logits": self.fc.forward(torch.cat(parts, 1)), "features": x}
+)");
+  return net;
+}
+
+Module transform() {
+  Module module("Transform");
+  module.define(R"(
+def forward(self, images: List[Tensor], targets: Optional[List[Dict[str, Tensor]]]=None):
+  return torch.stack(images) * 2 - 1, targets
+)");
+  return module;
+}
+
+Module backbone() {
+  Module module("Backbone");
+  module.register_module("conv1", convolution(3, 16, 3, 2));
+  module.register_module("conv2", convolution(16, 32, 3, 2));
+  module.define(R"(
+def forward(self, x):
+  return {"0": torch.relu(self.conv2.forward(torch.relu(self.conv1.forward(x))))}
+)");
+  return module;
+}
+
+/// Images of one size -> torchvision's results, without masks: a box around each cell of 4 x 4 pixels, two
+/// classes. In training it draws cells as torchvision's detectors draw proposals; one image at a time then.
+Module detector() {
+  Module net("Detector");
+  net.register_attribute("training", c10::BoolType::get(), false);
+  net.register_module("transform", transform());
+  net.register_module("backbone", backbone());
+  net.register_module("tower", convolution(32, 32, 3, 1));
+  net.register_module("head", convolution(32, 6, 1, 1));
+  net.define(R"(
+def forward(self, images: List[Tensor], targets: Optional[List[Dict[str, Tensor]]] = None):
+  batch, given = self.transform.forward(images, targets)
+  out = self.head.forward(torch.relu(self.tower.forward(self.backbone.forward(batch)["0"])))
+  cell = torch.arange(out.size(2) * out.size(3))
+  x, y = (cell % out.size(3)) * 4 + 2.0, torch.floor(cell / out.size(3)) * 4 + 2.0
+  losses: Dict[str, Tensor] = {}
+  found: List[Dict[str, Tensor]] = []
+  for i in range(len(images)):
+    score, label = torch.sigmoid(out[i, 0:2]).flatten(1).max(0)
+    across, down = 8 + 2 * out[i, 2].flatten(), 8 + 2 * out[i, 3].flatten()
+    boxes = torch.stack([x - across, y - down, x + across, y + down], 1)
+    if self.training:
+      assert given is not None
+      drawn = torch.randperm(cell.size(0))[0:48]
+      wanted = torch.zeros_like(out[i, 0:2]).flatten(1)
+      distance = torch.zeros([1])
+      for t in range(given[i]["boxes"].size(0)):
+        box = given[i]["boxes"][t]
+        inside = (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
+        wanted[int(given[i]["labels"][t]) - 1] += inside
+        distance = distance + (boxes - box).abs().mean(1).mul(inside).mean()
+      wanted = wanted.clamp(0.0, 1.0)
+      losses["score"] = torch.binary_cross_entropy_with_logits(out[i, 0:2].flatten(1)[:, drawn], wanted[:, drawn])
+      losses["box"] = distance.sum() * 0.05
+    else:
+      chosen = torch.topk(score, 6)[1]
+      found.append({"boxes": boxes[chosen], "scores": score[chosen], "labels": label[chosen] + 1})
+  return losses, found
+)");
+  return net;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -121,4 +230,6 @@ int main(int argc, char** argv) {
   that_overflows().save(folder + "/overflow.pt");
   with_dead_inputs().save(folder + "/dead.pt");
   with_few_kernels().save(folder + "/few_kernels.pt");
+  network_of_all_kinds().save(folder + "/all_kinds.pt");
+  detector().save(folder + "/detector.pt");
 }

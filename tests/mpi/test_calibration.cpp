@@ -23,10 +23,10 @@ std::vector<T> mine(const std::vector<T>& all, const Communicator& world) {
 }
 
 /// A number that depends on every bit of the logits, the same on all ranks.
-std::vector<float> all_logits(const std::vector<at::Tensor>& logits, const Communicator& communicator) {
+std::vector<float> all_logits(const std::vector<c10::IValue>& logits, const Communicator& communicator) {
   std::vector<float> values;
-  for (const at::Tensor& tensor : logits) {
-    const at::Tensor plain = tensor.contiguous();
+  for (const c10::IValue& result : logits) {
+    const at::Tensor plain = result.toTensor().contiguous();
     values.insert(values.end(), plain.const_data_ptr<float>(), plain.const_data_ptr<float>() + plain.numel());
   }
   return communicator.all_gather(std::span<const float>(values));

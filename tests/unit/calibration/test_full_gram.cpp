@@ -51,6 +51,22 @@ std::vector<Layer> layers() {
 
 }  // namespace
 
+TEST_CASE("whole Gram matrices of convolutions over one and three dimensions") {
+  const std::vector<at::Tensor> lines = {at::randn({3, 4, 13}), at::randn({1, 4, 13})};
+  const std::vector<at::Tensor> volumes = {at::randn({2, 3, 4, 5, 3}), at::randn({1, 3, 4, 5, 3})};
+  const std::vector<std::pair<Layer, std::vector<at::Tensor>>> cases = {
+      {convolution({5, 4, 3}, {1}, {1}, {1}, 1), lines},
+      {convolution({5, 2, 3}, {2}, {0}, {1}, 2), lines},
+      {convolution({5, 3, 3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, 1), volumes},
+      {convolution({5, 3, 2, 3, 1}, {2, 1, 1}, {1, 0, 0}, {1, 1, 1}, 1), volumes}};
+  for (const auto& [layer, inputs] : cases) {
+    const at::Tensor x = all_rows(layer, inputs);
+    const FullGram gram = accumulate_full_gram(layer, inputs, {.threads = 2}, Communicator::self());
+    REQUIRE(gram.samples == x.size(0));
+    check_close(square(gram), at::matmul(x.t(), x), 1e-5);
+  }
+}
+
 TEST_CASE("all rows of a layer give its whole Gram matrix, and its diagonal blocks the smaller ones") {
   const auto inputs = small_images(4);
   for (const Layer& layer : layers()) {

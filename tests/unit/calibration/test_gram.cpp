@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/conv_transpose2d.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 
@@ -11,6 +12,7 @@
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
+#include "calibration/channel_energy.hpp"
 #include "catch.hpp"
 #include "gram_oracle.hpp"
 
@@ -196,4 +198,43 @@ TEST_CASE("inputs that do not fit the layer are refused") {
   REQUIRE_THROWS_AS(accumulate_gram(linear(3, 8), std::vector{at::randn({2, 9})}, {.d = 4}, alone),
                     DataError);
   REQUIRE_THROWS_AS(accumulate_gram(layer, images(6, 5, 5), {.d = 5}, alone), InternalError);
+}
+
+TEST_CASE("convolutions over one and three dimensions") {
+  const std::vector<at::Tensor> lines = {at::randn({3, 4, 13}) + 0.3, at::randn({1, 4, 13})};
+  for (const std::int64_t d : {1, 3, 6, 12})
+    require_equal_to_oracle(convolution({5, 4, 3}, {1}, {1}, {1}, 1), lines, d);
+  require_equal_to_oracle(convolution({5, 4, 3}, {2}, {3}, {2}, 1), lines, 6);
+  require_equal_to_oracle(convolution({6, 2, 5}, {1}, {0}, {1}, 2), lines, 5);
+  require_equal_to_oracle(convolution({5, 4, 1}, {1}, {0}, {1}, 1), lines, 4);
+  require_equal_to_oracle(convolution({5, 4, 3}, {1}, {1}, {1}, 1), {at::randn({4, 13})}, 3);
+  const std::vector<at::Tensor> volumes = {at::randn({2, 4, 4, 5, 3}) + 0.3, at::randn({1, 4, 4, 5, 3})};
+  for (const std::int64_t d : {3, 9, 27})
+    require_equal_to_oracle(convolution({5, 4, 3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, 1), volumes, d);
+  require_equal_to_oracle(convolution({5, 4, 2, 3, 1}, {2, 1, 1}, {1, 0, 0}, {2, 1, 1}, 1), volumes, 6);
+  require_equal_to_oracle(convolution({6, 2, 2, 1, 2}, {1, 2, 1}, {0, 1, 1}, {1, 1, 2}, 2), volumes, 4);
+  require_equal_to_oracle(convolution({5, 4, 1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, 1), volumes, 4);
+  const Layer layer = convolution({5, 4, 5, 1, 1}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, 1);
+  CHECK_THROWS_AS(accumulate_gram(layer, volumes, {.d = 5}, alone), DataError);  // four planes for five taps
+}
+
+TEST_CASE("energies of the input channels of transposed convolutions") {
+  Layer layer = convolution({4, 3, 2, 2}, {2, 2}, {0, 0}, {1, 1}, 1);
+  layer.transposed = true;
+  const auto x = images(4, 5, 6);
+  at::Tensor expected = at::zeros({4}, at::kDouble);
+  for (const at::Tensor& input : x) expected += input.to(at::kDouble).square().sum({0, 2, 3});
+  const auto one = accumulate_channel_energies(layer, x, 1, alone);
+  REQUIRE(one.size() == 4);
+  for (std::int64_t c = 0; c < 4; ++c)
+    CHECK(std::abs(one[static_cast<std::size_t>(c)] / expected[c].item<double>() - 1) < 1e-6);
+  CHECK(accumulate_channel_energies(layer, x, 3, alone) == one);
+  // Where taps do not meet, an error of one row costs its energy times the channel's, exactly.
+  const at::Tensor error = at::zeros({4, 3, 2, 2}, at::kDouble);
+  error[2].copy_(at::randn({3, 2, 2}, at::kDouble));
+  double cost = 0;
+  for (const at::Tensor& input : x)
+    cost += at::conv_transpose2d(input.to(at::kDouble), error, {}, {2, 2}).square().sum().item<double>();
+  CHECK(std::abs(error.square().sum().item<double>() * one[2] / cost - 1) < 1e-6);
+  CHECK_THROWS_AS(accumulate_channel_energies(layer, images(5, 5, 6), 1, alone), DataError);
 }

@@ -38,7 +38,8 @@ TEST_CASE("a walk gives the logits of the forward pass, in order, on any number 
   for (const int threads : {1, 2, 3}) {
     const auto logits = walk(network, images, {.threads = threads}, alone, {});
     REQUIRE(logits.size() == images.size());
-    for (std::size_t i = 0; i < images.size(); ++i) REQUIRE(same(logits[i], network.forward(images[i])));
+    for (std::size_t i = 0; i < images.size(); ++i)
+      REQUIRE(same(logits[i].toTensor(), network.forward(images[i])));
   }
 }
 
@@ -82,7 +83,8 @@ TEST_CASE("what a visitor changes acts on this and the following steps") {
   const auto logits = walk(network, images, {}, alone, [&](const WalkStep& step) {
     if (step.step == conv2) network.set_tensor("conv2.weight", network.tensor("conv2.weight") * 2);
   });
-  for (std::size_t i = 0; i < images.size(); ++i) REQUIRE(same(logits[i], changed.forward(images[i])));
+  for (std::size_t i = 0; i < images.size(); ++i)
+    REQUIRE(same(logits[i].toTensor(), changed.forward(images[i])));
 }
 
 TEST_CASE("images are given up as they are used, and the peak is that of the frontier") {
@@ -146,4 +148,34 @@ TEST_CASE("the memory of a walk is predicted from one micro-batch") {
   REQUIRE(predict_walk_memory(network, shape, 1, 4, 2).frontier_bytes <= per_image);
   const std::vector<std::int64_t> wrong{4, 10, 10};
   REQUIRE_THROWS_AS(predict_walk_memory(network, wrong, 40, 4, 1), DataError);
+}
+
+TEST_CASE("a layer inside a loop is visited with the inputs of all its uses") {
+  torch::jit::Module net("__torch__.Loop");
+  net.register_module("conv", conv_module("LoopConv", at::randn({3, 3, 3, 3}), "[1, 1]"));
+  net.define(R"(
+def forward(self, x):
+  for i in range(3):
+    x = self.conv.forward(x)
+  return x.mean([2, 3])
+)");
+  std::ostringstream stream;
+  net.save(stream);
+  Network network = Network::from_bytes(stream.str(), "net.pt");
+  std::vector<at::Tensor> images = {at::ones({2, 3, 4, 4}), at::zeros({1, 3, 4, 4})};
+  int calls = 0;
+  const at::Tensor twice = network.tensor("conv.weight") * 2;
+  const auto results = walk(network, images, {.threads = 2}, alone, [&](const WalkStep& step) {
+    ++calls;
+    REQUIRE(step.layer == std::optional<std::size_t>(0));
+    REQUIRE(step.inputs.size() == 6);  // three uses on each of two micro-batches
+    REQUIRE(same(step.inputs[0], images[0]));
+    REQUIRE(same(step.inputs[3], images[1]));
+    network.set_tensor("conv.weight", twice);
+  });
+  REQUIRE(calls == 1);
+  Network changed = Network::from_bytes(stream.str(), "net.pt");
+  changed.set_tensor("conv.weight", twice);
+  for (std::size_t i = 0; i < images.size(); ++i)
+    REQUIRE(same(results[i].toTensor(), changed.forward(images[i])));
 }

@@ -79,6 +79,51 @@ TEST_CASE("batches are what one loop over the samples makes, on any number of th
   }
 }
 
+TEST_CASE("without a crop images keep their sizes") {
+  const TemporaryFolder folder;
+  const ShardSet set = make_set(folder, 8);
+  const Preprocessing how = preprocessing_from_name("detection");
+  BatchLoader loader(set, how, make_batches(8, 1), 2, 2);
+  std::int64_t count = 0;
+  for (Batch batch; loader.next(batch); ++count) {
+    const Image image = decode_jpeg(set.read(batch.indices.front()), "image");
+    REQUIRE(batch.width == image.width);
+    REQUIRE(batch.height == image.height);
+    const auto pixels = static_cast<std::size_t>(image.width * image.height);
+    REQUIRE(batch.pixels.size() == 3 * pixels);
+    for (std::size_t i = 0; i < pixels; ++i) {
+      for (std::size_t channel = 0; channel < 3; ++channel)
+        REQUIRE(batch.pixels[channel * pixels + i] ==
+                static_cast<float>(image.pixels[3 * i + channel]) / 255.0F);
+    }
+  }
+  CHECK(count == 8);
+  // 16 x 12 and 17 x 13 in one batch
+  BatchLoader mixed(set, how, {{0, 1}}, 1, 1);
+  Batch batch;
+  try {
+    mixed.next(batch);
+    FAIL("a batch of two sizes");
+  } catch (const UsageError& error) {
+    CHECK(std::string(error.what()).find("--micro-batch 1") != std::string::npos);
+  }
+}
+
+TEST_CASE("a resize without a crop keeps the sides' ratio") {
+  const TemporaryFolder folder;
+  const ShardSet set = make_set(folder, 2);  // 16 x 12 and 17 x 13
+  Preprocessing how = preprocessing_from_name("detection");
+  how.resize = 6;
+  BatchLoader loader(set, how, {{0}, {1}}, 1, 1);
+  Batch batch;
+  REQUIRE(loader.next(batch));
+  CHECK((batch.width == 8 && batch.height == 6));
+  const Image small = resize_bilinear(decode_jpeg(set.read(0), "image"), 8, 6);
+  CHECK(batch.pixels.front() == static_cast<float>(small.pixels.front()) / 255.0F);
+  REQUIRE(loader.next(batch));
+  CHECK((batch.width == 7 && batch.height == 6));
+}
+
 TEST_CASE("a batch does not depend on which rank loads it") {
   const TemporaryFolder folder;
   const ShardSet set = make_set(folder, 26);

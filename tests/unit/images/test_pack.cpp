@@ -3,6 +3,7 @@
 #include <utime.h>
 
 #include <map>
+#include <set>
 
 #include "bitfall/errors.hpp"
 #include "catch.hpp"
@@ -133,6 +134,28 @@ TEST_CASE("shards of an earlier, larger set are not left to mix with the new one
   std::filesystem::remove(folder / "out-0001.tar");
   std::filesystem::remove(folder / "out-0002.tar");
   CHECK(plan_pack(parameters).shards.size() == 1);
+}
+
+TEST_CASE("images without classes are packed under label 0, and names become keys where that is asked for") {
+  const TemporaryFolder folder;
+  for (const std::string name : {"000139.jpg", "cow.large.jpeg", "notes.txt"})
+    write_file(folder / "images" / name, sample_jpeg(16, 12, name.size()));
+  PackParameters parameters = parameters_of(folder);
+  parameters.keep_names = true;
+  const auto files = pack(parameters);
+  CHECK(files.at("out-classes.json") == "[]\n");
+  const ShardSet set = ShardSet::open((folder / "out-*.tar").string());
+  std::set<std::string> keys;
+  for (const Sample& sample : set.samples()) {
+    CHECK(sample.label == 0);
+    keys.insert(sample.key);
+  }
+  CHECK(keys == std::set<std::string>{"000139", "cow"});
+
+  write_file(folder / "images" / "cow.small.jpg", sample_jpeg(16, 12, 5));
+  CHECK_THROWS_AS(plan_pack(parameters), DataError);
+  parameters.keep_names = false;
+  CHECK(plan_pack(parameters).shards.front().size() == 3);
 }
 
 }  // namespace bitfall::test

@@ -53,7 +53,7 @@ TEST_CASE("a preprocessing file changes what it names and nothing else") {
 TEST_CASE("a wrong preprocessing file is an error that names file and key") {
   const TemporaryFolder folder;
   CHECK(config_error(folder, "crop = 'big'").find("crop") != std::string::npos);
-  CHECK(config_error(folder, "crop = 0").find("crop") != std::string::npos);
+  CHECK(config_error(folder, "crop = -1").find("crop") != std::string::npos);
   CHECK(config_error(folder, "resize = -1").find("resize") != std::string::npos);
   CHECK(config_error(folder, "channels = 2").find("channels") != std::string::npos);
   CHECK(config_error(folder, "mean = [1, 2]").find("mean") != std::string::npos);

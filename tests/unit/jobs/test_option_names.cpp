@@ -9,9 +9,10 @@
 using namespace bitfall;
 
 TEST_CASE("arguments and options of a job have different names") {
-  for (const auto& add : {register_pack, register_collect, register_quantize, register_compress,
-                          register_finetune, register_evaluate, register_inspect, register_verify,
-                          register_export, register_import, register_report, register_doctor}) {
+  for (const auto& add :
+       {register_pack, register_collect, register_quantize, register_compress, register_finetune,
+        register_evaluate, register_inspect, register_verify, register_export, register_import,
+        register_report, register_doctor, register_check}) {
     CLI::App app;
     CommonOptions common;
     const JobEntry job = add(app, common);

@@ -1,3 +1,10 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/relu.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
 #include "bitfall/network.hpp"
 #include "catch.hpp"
 #include "script_models.hpp"
@@ -80,15 +87,13 @@ TEST_CASE("layers that are left alone say why", "[layers]") {
         "its padding 'same' differs between the two sides of an even kernel");
   const Layer transposed = only_layer("torch.conv_transpose2d(x, self.conv.weight)", {4, 3, 2, 2});
   CHECK(transposed.transposed);
-  CHECK(transposed.obstacle == "transposed convolutions are left alone");
-  CHECK(only_layer("torch.conv1d(x, self.conv.weight)", {4, 3, 2}).obstacle ==
-        "1-dimensional convolutions are left alone");
-  CHECK(only_layer("torch.conv3d(x, self.conv.weight)", {4, 3, 2, 2, 2}).obstacle ==
-        "3-dimensional convolutions are left alone");
+  CHECK(transposed.obstacle.empty());
+  CHECK(only_layer("torch.conv1d(x, self.conv.weight)", {4, 3, 2}).obstacle.empty());
+  CHECK(only_layer("torch.conv3d(x, self.conv.weight)", {4, 3, 2, 2, 2}).obstacle.empty());
   CHECK(only_layer("torch.conv2d(x, self.conv.weight, None, [x.size(0), 1])", {4, 3, 2, 2}).obstacle ==
         "its stride, dilation or groups are not constants");
   const Layer nested = only_layer("torch.conv2d(x, self.conv.weight) if x.size(0) > 1 else x", {4, 3, 2, 2});
-  CHECK(nested.obstacle.find("it runs inside prim::If") == 0);
+  CHECK(nested.obstacle.empty());
   const Network computed = one_convolution("torch.conv2d(x, self.conv.weight * 2)", {4, 3, 2, 2});
   REQUIRE(computed.layers().size() == 1);
   CHECK(computed.layers()[0].obstacle.find("its weight is computed") == 0);
@@ -101,7 +106,84 @@ TEST_CASE("a nested layer is no layer step", "[layers]") {
       one_convolution("torch.conv2d(x, self.conv.weight) if x.size(0) > 1 else x", {4, 3, 2, 2});
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
     CHECK_FALSE(network.layer_of_step(step).has_value());
+    const bool inside = network.describe_step(step).find("prim::If") != std::string::npos;
+    CHECK(network.layers_inside(step).size() == (inside ? 1U : 0U));
   }
+}
+
+TEST_CASE("layers in loops and branches show the inputs of all their uses", "[layers]") {
+  torch::jit::Module net = empty_module();
+  add_weights(net, "head", {3, 3, 3, 3}, 1, true);
+  add_weights(net, "rare", {3, 3, 1, 1}, 2, false);
+  net.define(R"(
+    def forward(self, x):
+        total = torch.zeros([1])
+        levels = [x, x[:, :, ::2, ::2]]
+        if x.size(0) > 1:
+            levels.append(x[:, :, ::4, ::4])  # or freezing would unroll the loop
+        for level in levels:
+            y = torch.relu_(torch.conv2d(level, self.head.weight, self.head.bias, [1, 1], [1, 1]))
+            if y.size(2) < 3:
+                y = torch.conv2d(y, self.rare.weight)
+            total = total + y.sum()
+        return torch.stack([total, total], 1)
+  )");
+  const std::string bytes = bytes_of(net);
+  Network network = Network::from_bytes(bytes, "net.pt");
+  REQUIRE(network.layers().size() == 2);
+  CHECK(network.layers()[0].name == "head");
+  CHECK(network.layers()[1].name == "rare");
+  const at::Tensor input = values({2, 3, 8, 8}, 5);
+  CHECK(same_bits(network.forward(input.clone()), ordinary_forward(bytes, input)));
+  LiveValues live = network.start(input.clone());
+  std::int64_t loop = 0;
+  while (network.layers_inside(loop).empty()) network.run_step(loop++, live);
+  CHECK(network.layers()[0].obstacle.empty());
+  CHECK(network.layers()[1].obstacle == "");
+  const std::vector<std::size_t> both = {0, 1};
+  REQUIRE(network.layers_inside(loop) == both);
+  CHECK(network.layers()[0].steps == Sizes{loop});
+  const auto head = network.inputs_inside(loop, 0, live);
+  REQUIRE(head.size() == 3);
+  CHECK(same_bits(head[0], input));
+  CHECK(same_bits(head[1], input.slice(2, 0, 8, 2).slice(3, 0, 8, 2)));
+  CHECK(same_bits(head[2], input.slice(2, 0, 8, 4).slice(3, 0, 8, 4)));
+  const auto rare = network.inputs_inside(loop, 1, live);
+  REQUIRE(rare.size() == 1);  // the branch runs on the smallest level only
+  const at::Tensor weight = network.tensor("head.weight"), bias = network.tensor("head.bias");
+  const Sizes one = {1, 1};
+  CHECK(same_bits(rare[0], at::relu(at::conv2d(head[2], weight, bias, one, one))));
+  // Looking has changed nothing, and a write acts inside the loop.
+  network.run_step(loop, live);
+  for (std::int64_t step = loop + 1; step < network.step_count(); ++step) network.run_step(step, live);
+  CHECK(same_bits(network.output(live), ordinary_forward(bytes, input)));
+  network.set_tensor("head.weight", weight.mul(2));
+  CHECK(same_bits(network.forward(input.clone()), ordinary_forward(network.save(), input)));
+  CHECK(largest_difference(network.forward(input.clone()), ordinary_forward(bytes, input)) > 1e-3);
+}
+
+TEST_CASE("gradients reach weights in loops", "[layers]") {
+  torch::jit::Module net = empty_module();
+  add_weights(net, "fc", {3, 3}, 1, false);
+  net.define(R"(
+    def forward(self, x):
+        for i in range(x.size(0)):
+            x = torch.linear(x, self.fc.weight)
+        return x
+  )");
+  const Network network = Network::from_bytes(bytes_of(net), "net.pt");
+  GradientRequest request;
+  request.tensors = {"fc.weight"};
+  LiveValues live = network.start(values({2, 3}, 4), request);
+  for (std::int64_t step = 0; step < network.step_count(); ++step) network.run_step(step, live);
+  const c10::AutoGradMode with_gradients(true);
+  const at::Tensor found = network.gradients(live, network.output(live).sum())[0];
+  // d/dW sum(x W^T W^T)
+  const at::Tensor weight = network.tensor("fc.weight").clone().requires_grad_(true);
+  const at::Tensor x = values({2, 3}, 4);
+  const at::Tensor expected =
+      torch::autograd::grad({at::matmul(at::matmul(x, weight.t()), weight.t()).sum()}, {weight})[0];
+  CHECK(largest_difference(found, expected) < 1e-5);
 }
 
 TEST_CASE("weights of other types and roles", "[layers]") {

@@ -1,8 +1,11 @@
+#include <ATen/ops/full.h>
+
 #include <thread>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/network.hpp"
 #include "catch.hpp"
+#include "model/ordinary_forward.hpp"
 #include "script_models.hpp"
 
 namespace bitfall::test {
@@ -187,14 +190,106 @@ TEST_CASE("outputs other than logits are refused with what was found", "[network
     net.define("def forward(self, x):\n  return " + result + "\n");
     return error_of([&] { (void)network_of(net).forward(values({2, 3, 4, 4}, 1)); });
   };
-  CHECK(run("(x, x)").find("returns a (Tensor, Tensor)") != std::string::npos);
+  CHECK(run("(x, x)").find("shape [2, 3, 4, 4]") != std::string::npos);
   CHECK(run("[x]").find("returns a Tensor[]") != std::string::npos);
   CHECK(run("x * 2").find("shape [2, 3, 4, 4]") != std::string::npos);
   CHECK(run("None").find("returns a NoneType") != std::string::npos);
-  CHECK(run("{\"out\": x}").find("Dict(str, Tensor)") != std::string::npos);
+  CHECK(run("{\"out\": x}").find("shape [2, 3, 4, 4]") != std::string::npos);
+  CHECK(run("{\"a\": x, \"b\": x}").find("choose one with --logits: a, b") != std::string::npos);
 }
 
-TEST_CASE("a warning of the network is a step like others", "[network]") {
+TEST_CASE("logits are a part of a tuple or a dictionary", "[network]") {
+  const at::Tensor input = values({2, 3}, 1);
+  const auto part = [&](const std::string& result, const std::string& name) {
+    torch::jit::Module net = empty_module();
+    net.define("def forward(self, x):\n  return " + result + "\n");
+    Network network = network_of(net);
+    network.choose_logits(name);
+    return network.forward(input.clone());
+  };
+  CHECK(same_bits(part("(x * 2, x * 3)", ""), input.mul(2)));
+  CHECK(same_bits(part("(x * 2, x * 3)", "1"), input.mul(3)));
+  CHECK(same_bits(part("(x * 2, [x])", "0"), input.mul(2)));
+  CHECK(same_bits(part("{\"aux\": x * 2, \"out\": x * 3}", ""), input.mul(3)));
+  CHECK(same_bits(part("{\"a\": x * 2, \"logits\": x * 3}", ""), input.mul(3)));
+  CHECK(same_bits(part("{\"aux\": x * 2, \"out\": x * 3}", "aux"), input.mul(2)));
+  CHECK(error_of([&] { (void)part("(x, x)", "2"); }) ==
+        "the network returns a tuple without '2'; choose one with --logits: 0, 1");
+  CHECK(error_of([&] { (void)part("x", "out"); }) == "the network returns a Tensor, which has no part 'out'");
+  CHECK(error_of([&] { (void)part("(1, x)", ""); }).find("returns a int") != std::string::npos);
+}
+
+TEST_CASE("a network that takes a list of images gets one", "[network]") {
+  torch::jit::Module net = empty_module();
+  net.define(R"(
+    def forward(self, images: List[Tensor]):
+        parts = []
+        for image in images:
+            parts.append(image.mean([1, 2]))
+        return torch.stack(parts, 0)
+  )");
+  const std::string bytes = bytes_of(net);
+  const at::Tensor input = values({3, 4, 5, 6}, 1);
+  const at::Tensor found = Network::from_bytes(bytes, "net.pt").forward(input.clone());
+  CHECK(same_bits(found, input.mean({2, 3})));
+  const c10::IValue whole = bitfall::ordinary_forward(bytes, "net.pt", input);
+  CHECK(bitfall::same_bits(whole, c10::IValue(found)));
+}
+
+TEST_CASE("lists and flags that a forward keeps are those of the file in every run", "[network]") {
+  // As torchvision's anchor generators and RoI poolers do.
+  torch::jit::Module keeper = empty_module("Keeper");
+  c10::List<at::Tensor> sizes;
+  sizes.push_back(at::full({1}, 2.0));
+  sizes.push_back(at::full({1}, 3.0));
+  keeper.register_attribute("sizes", c10::ListType::ofTensors(), sizes);
+  keeper.register_attribute("asked", c10::BoolType::get(), false);
+  keeper.define(R"(
+    def forward(self, x):
+        if self.asked:
+            x = x + 1.0
+        else:
+            x = x + 0.5
+        self.asked = True
+        self.sizes = [size.to(x.dtype) for size in self.sizes]
+        return x * self.sizes[0] + self.sizes[1]
+  )");
+  torch::jit::Module net = empty_module();
+  net.register_module("keeper", keeper);
+  net.define(R"(
+    def forward(self, x):
+        if x.size(0) > 1:
+            x = x * 3.0
+        return self.keeper.forward(x)
+  )");
+  const std::string bytes = bytes_of(net);
+  const Network network = Network::from_bytes(bytes, "net.pt");
+  const at::Tensor one = values({1, 4}, 1), two = values({2, 4}, 2);
+  for (int run = 0; run < 2; ++run) {
+    CHECK(same_bits(network.forward(one.clone()), ordinary_forward(bytes, one)));
+    CHECK(same_bits(network.forward(two.clone()), ordinary_forward(bytes, two)));
+  }
+  // What remembers is seen by comparing with a second call.
+  const c10::IValue first = bitfall::ordinary_forward(bytes, "net.pt", one);
+  CHECK(bitfall::same_bits(first, c10::IValue(network.forward(one.clone()))));
+  CHECK_FALSE(bitfall::same_bits(first, bitfall::ordinary_forward(bytes, "net.pt", one, two)));
+}
+
+TEST_CASE("results are compared part by part and bit by bit", "[network]") {
+  const at::Tensor a = values({2, 3}, 1), b = a.clone();
+  const auto tuple = [](const at::Tensor& x, std::int64_t n) {
+    return c10::IValue(c10::ivalue::Tuple::create({x, n}));
+  };
+  CHECK(bitfall::same_bits(tuple(a, 1), tuple(b, 1)));
+  CHECK_FALSE(bitfall::same_bits(tuple(a, 1), tuple(b, 2)));
+  b.view(-1)[5].add_(1e-7);
+  CHECK_FALSE(bitfall::same_bits(tuple(a, 1), tuple(b, 1)));
+  CHECK_FALSE(bitfall::same_bits(c10::IValue(a), c10::IValue(a.view({3, 2}))));
+  CHECK_FALSE(bitfall::same_bits(c10::IValue(a), tuple(a, 1)));
+  CHECK(bitfall::same_bits(c10::IValue(), c10::IValue()));
+}
+
+TEST_CASE("a warning of the network is passed over", "[network]") {
   torch::jit::Module net = empty_module();
   net.define(R"(
     def forward(self, x):

@@ -263,3 +263,76 @@ TEST_CASE("regimes by name") {
   CHECK(regime_from_string("large") == Regime::large);
   CHECK_THROWS_AS(regime_from_string("medium"), UsageError);
 }
+
+TEST_CASE("blocks are whole kernels or rows of them") {
+  const auto block = [](const std::vector<std::int64_t>& kernel, Regime regime) {
+    NetworkShapes net = small_network();
+    Layer layer = net.layers.back();
+    layer.name = "other";
+    layer.weight_name = "other.weight";
+    layer.weight_shape = {256, 72};
+    layer.weight_shape.insert(layer.weight_shape.end(), kernel.begin(), kernel.end());
+    net.layers.push_back(layer);
+    net.tensors.push_back({layer.weight_name, "float32", layer.weight_shape, TensorRole::weight, {}});
+    PlanParameters parameters;
+    parameters.regime = regime;
+    return layer_of(plan_of(net, parameters), "other").d;
+  };
+  using Kernel = std::vector<std::int64_t>;
+  for (const auto& [kernel, small, large] :
+       std::vector<std::tuple<Kernel, std::int64_t, std::int64_t>>{{{2, 2}, 4, 8},
+                                                                   {{3, 3}, 9, 18},
+                                                                   {{5, 5}, 5, 10},
+                                                                   {{7, 7}, 7, 14},
+                                                                   {{1, 7}, 7, 14},
+                                                                   {{7, 1}, 7, 14},
+                                                                   {{2, 3}, 6, 12},
+                                                                   {{3}, 6, 12},
+                                                                   {{2}, 4, 8},
+                                                                   {{31}, 4, 8},
+                                                                   {{25}, 5, 10},
+                                                                   {{3, 3, 3}, 9, 18},
+                                                                   {{2, 2, 2}, 8, 16},
+                                                                   {{5, 1, 1}, 5, 10},
+                                                                   {{11, 11}, 11, 22}}) {
+    INFO(nlohmann::json(kernel).dump());
+    CHECK(block(kernel, Regime::small) == small);
+    CHECK(block(kernel, Regime::large) == large);
+  }
+}
+
+TEST_CASE("transposed convolutions are planned blockwise, whose k-means weighs rows") {
+  NetworkShapes net = small_network();
+  net.add_convolution("up", 64, 64, 2).transposed = true;
+  PlanParameters parameters;
+  for (const Metric metric : {Metric::activation, Metric::blockwise, Metric::full}) {
+    parameters.metric = metric;
+    CHECK(layer_of(plan_of(net, parameters), "up").metric == Metric::blockwise);
+    CHECK(layer_of(plan_of(net, parameters), "body").metric == metric);
+  }
+  parameters.metric = Metric::euclidean;
+  CHECK(layer_of(plan_of(net, parameters), "up").metric == Metric::euclidean);
+  CHECK(layer_of(plan_of(net, parameters), "up").d == 4);
+}
+
+TEST_CASE("the preset of Mask R-CNN leaves the heads' last layers alone; an override goes before it") {
+  NetworkShapes net = small_network();
+  net.add_convolution("rpn.head.cls_logits", 64, 64, 1);
+  net.add_convolution("roi_heads.mask_predictor.mask_fcn_logits", 91, 256, 1);
+  net.add_linear("roi_heads.box_head.fc6", 256, 512);
+  net.add_linear("roi_heads.box_head.fc7", 256, 512);
+  PlanParameters parameters;
+  parameters.preset = "mask-rcnn";
+  const Plan plan = plan_of(net, parameters);
+  CHECK(plan.preset == "mask-rcnn");
+  CHECK_FALSE(layer_of(plan, "rpn.head.cls_logits").quantized);
+  CHECK_FALSE(layer_of(plan, "roi_heads.mask_predictor.mask_fcn_logits").quantized);
+  CHECK(layer_of(plan, "roi_heads.box_head.fc6").d == 16);
+  CHECK(layer_of(plan, "roi_heads.box_head.fc7").d == 4);
+  CHECK(layer_of(plan, "roi_heads.box_head.fc7").requested_k == 256);
+  PlanOverride entry;
+  entry.pattern = "*cls_logits";
+  entry.quantize = true;
+  parameters.overrides = {entry};
+  CHECK(layer_of(plan_of(net, parameters), "rpn.head.cls_logits").quantized);
+}
