@@ -66,13 +66,12 @@ class CollectJob {
   }
 
  private:
-  /// A weight that several steps use is described by the inputs of its first use, as `compress` does.
   void collect(const WalkStep& step) {
     const auto index = step.layer;
     if (!index) return;
     const Layer& layer = loaded_.network.layers().at(*index);
     // Transposed convolutions have no matrix of inputs; `quantize` takes them with the plain metric.
-    if (!layer.obstacle.empty() || layer.transposed || layer.steps.front() != step.step) return;
+    if (!layer.obstacle.empty() || layer.transposed) return;
     const std::int64_t width = gram_width(layer);
     const Gram gram = accumulate_gram(
         layer, step.inputs,

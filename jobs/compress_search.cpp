@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "sensitivity.hpp"
@@ -52,10 +51,9 @@ Measured CompressSearch::measure(const Network& network, const Plan& plan,
   MomentParameters own_outputs = parameters_.moments;
   own_outputs.match_teacher = own_outputs.mend_shortcuts = false;  // nothing is quantized yet
   Measured measured;
-  std::set<std::size_t> done;
   const auto before_step = [&](const WalkStep& step) {
     const auto index = step.layer;
-    if (!index || !plan.layers.at(*index).quantized || !done.insert(*index).second) return;
+    if (!index || !plan.layers.at(*index).quantized) return;
     std::optional<FullGram> gram;  // one for all block sizes
     const auto moments = [&](const LayerPlan& candidate) {
       const at::Tensor weight = network.tensor(candidate.layer.weight_name);

@@ -28,10 +28,7 @@ void Compression::before_step(const WalkStep& step) {
     }
     return;
   }
-  // A weight that several steps use is quantized on the inputs of its first use.
-  if (const auto layer = step.layer) {
-    if (plan_.layers.at(*layer).quantized && !done_.at(*layer)) quantize(*layer, step);
-  }
+  if (plan_.layers.at(step.layer.value()).quantized) quantize(*step.layer, step);
 }
 
 LayerMoments Compression::measure(std::size_t layer_index, const WalkStep& step) {

@@ -33,7 +33,7 @@ std::vector<float> gain_of(const Network& network, const BatchNormStep* norm, st
 }
 
 Shortcuts shortcuts_of(const Network& network, const Layer& layer, const WalkStep& step, bool wanted) {
-  if (!wanted || !network.has_shortcut(step.step)) return {};
+  if (!wanted || layer.steps.size() != 1 || !network.has_shortcut(step.step)) return {};
   return {step.teacher_shortcuts, step.shortcuts,
           gain_of(network, network.shortcut_norm(step.step), layer.rows())};
 }

@@ -19,7 +19,7 @@ namespace bitfall {
 
 namespace {
 
-/// A layer that is looked at: the step of its first use, and where its rows begin among all rows.
+/// A step that is looked at: the layer that it computes, and where the layer's rows begin among all rows.
 struct Place {
   const Layer& layer;
   std::int64_t step;
@@ -31,9 +31,10 @@ std::vector<Place> places_of(const Network& network) {
   std::size_t first = 0;
   for (const Layer& layer : network.layers()) {
     if (!layer.obstacle.empty() || layer.steps.empty() || layer.transposed) continue;
-    const auto direct = network.layer_of_step(layer.steps.front());
-    if (!direct || network.layers()[*direct].weight_name != layer.weight_name) continue;  // inside a loop
-    places.push_back({layer, layer.steps.front(), first});
+    for (const std::int64_t step : layer.steps) {
+      const auto direct = network.layer_of_step(step);
+      if (direct && &network.layers()[*direct] == &layer) places.push_back({layer, step, first});  // else in a loop
+    }
     first += static_cast<std::size_t>(layer.rows());
   }
   return places;

@@ -32,7 +32,6 @@ class Visitor {
     const auto index = step.layer;
     if (!index) return;
     const Layer& layer = student_.layers().at(*index);
-    if (layer.steps.front() != step.step) return;
     const auto found = std::find_if(layers_.begin(), layers_.end(), [&](const QuantizedLayer& quantized) {
       return quantized.weight_name == layer.weight_name;
     });

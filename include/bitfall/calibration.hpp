@@ -79,15 +79,16 @@ struct Shortcuts {
 /// sum_j G_j of such blocks, in order.
 [[nodiscard]] std::vector<double> sum_positions(std::span<const double> per_position, std::int64_t d);
 
-/// What a visitor sees just before a step runs: the input tensor of the step, or of a layer inside of it, for
-/// every local micro-batch. A layer that runs several times in a loop has as many inputs for each.
+/// What a visitor sees just before a step runs: the input tensor of a batch norm, or of a layer that runs in
+/// the step for the first time, for every local micro-batch. A layer that runs several times, in a loop or in
+/// several steps, has as many inputs for each.
 struct WalkStep {
   std::int64_t step = 0;
   std::optional<std::size_t> layer;  ///< index into Network::layers(); none: the step is a batch norm
   std::span<const at::Tensor> inputs;
   const Network* teacher = nullptr;  ///< WalkParameters::teacher, and its inputs of the step:
   std::span<const at::Tensor> teacher_inputs;
-  /// Network::shortcut of each, with a teacher and where the step has one.
+  /// Network::shortcut of each, with a teacher and where the step has one and no other uses the layer.
   std::span<const at::Tensor> shortcuts, teacher_shortcuts;
 };
 
@@ -110,9 +111,8 @@ struct WalkStatistics {
 };
 
 /// Runs the network over the local micro-batches step by step: every step for all micro-batches before the
-/// next one (collective). `before_step` is called on every rank before each layer and batch-norm step, and
-/// for each layer inside a step (Network::layers_inside), and may change the network's tensors. The inputs
-/// are consumed. Returns what the network returns for each of the local micro-batches, in order.
+/// next one (collective). `before_step` is called on every rank before each batch-norm step and before the
+/// first step that uses a layer that can be quantized, and may change the network's tensors. The inputs are consumed. Returns what the network returns for each of the local micro-batches, in order.
 std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> micro_batches,
                               const WalkParameters& parameters, const Communicator& communicator,
                               const std::function<void(const WalkStep&)>& before_step,

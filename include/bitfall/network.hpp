@@ -52,6 +52,10 @@ class LiveValues {
 
  private:
   friend class Network;
+  /// With copies of the values of some slots and nothing in the others: what steps write to the copies stays
+  /// there. Tensors that share a storage go on sharing one.
+  [[nodiscard]] LiveValues copy_of(const std::unordered_set<std::size_t>& slots) const;
+
   std::vector<c10::IValue> slots_;
   std::shared_ptr<const std::unordered_set<const void*>> kept_elsewhere_;  ///< storages of the network's own
   // Of a pass with gradients only:
@@ -82,9 +86,9 @@ class Network {
   /// The index into layers() of the layer that step computes, if it does.
   [[nodiscard]] std::optional<std::size_t> layer_of_step(std::int64_t step) const;
   [[nodiscard]] const BatchNormStep* batch_norm_of_step(std::int64_t step) const;
-  /// Indices into layers() of the layers that run inside the step, a loop or a branch, in the order of the
-  /// text; of those that can be quantized.
-  [[nodiscard]] const std::vector<std::size_t>& layers_inside(std::int64_t step) const;
+  /// Indices into layers() of the layers that the step computes, or that run inside it (a loop or a branch),
+  /// and that no step before it uses; ascending.
+  [[nodiscard]] const std::vector<std::size_t>& first_uses(std::int64_t step) const;
   /// Short text for errors: "step 12 (aten::conv2d, layer1.0.conv2)".
   [[nodiscard]] std::string describe_step(std::int64_t step) const;
 
@@ -96,10 +100,10 @@ class Network {
   void run_step(std::int64_t step, LiveValues& values) const;
   /// The tensor that a layer or batch-norm step will read.
   [[nodiscard]] at::Tensor step_input(std::int64_t step, const LiveValues& values) const;
-  /// What a layer inside the step will read, one tensor for each time that it runs: found by running the step
-  /// on a copy of the values that it uses.
-  [[nodiscard]] std::vector<at::Tensor> inputs_inside(std::int64_t step, std::size_t layer,
-                                                      const LiveValues& values) const;
+  /// Before the first step that uses a layer: what the layer will read, one tensor for each time that it runs
+  /// in this or a later step. Where it runs more than once, found by running the steps from its first use to
+  /// its last on a copy of the values that they use.
+  [[nodiscard]] std::vector<at::Tensor> layer_inputs(std::size_t layer, const LiveValues& values) const;
   /// Whether the output of the layer that the step computes goes, through a batch norm at most, into a sum
   /// whose other addend is there before the step runs: a residual block with an identity shortcut.
   [[nodiscard]] bool has_shortcut(std::int64_t step) const;

@@ -28,9 +28,8 @@ struct ChannelSums {
   [[nodiscard]] std::vector<double> total(const std::vector<double>& centers, int power) const {
     PartialSums partials(inputs.size(), channels);
     communicator.guarded("statistics of batch norm '" + batch_norm.name + "'", [&] {
-      const bool on_host =
-          std::all_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.is_cpu(); });
-      parallel_for(static_cast<std::int64_t>(inputs.size()), on_host ? threads : 1, [&](std::int64_t index) {
+      const int together = all_on_host(inputs) ? threads : 1;
+      parallel_for(static_cast<std::int64_t>(inputs.size()), together, [&](std::int64_t index) {
         const auto i = static_cast<std::size_t>(index);
         with_torch_errors([&] { add(inputs[i], centers, power, partials.row(i)); },
                           [&] { return "batch norm '" + batch_norm.name + "'"; });

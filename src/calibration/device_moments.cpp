@@ -36,6 +36,10 @@ at::Tensor unfold(const WindowShape& shape, const at::Tensor& images) {
 
 }  // namespace
 
+bool all_on_host(std::span<const at::Tensor> inputs) {
+  return std::all_of(inputs.begin(), inputs.end(), [](const at::Tensor& input) { return input.is_cpu(); });
+}
+
 at::Tensor device_moments(const Layer& layer, const at::Tensor& input, std::int64_t d, bool per_position) {
   const at::Tensor plain = input.to(at::kFloat).contiguous();
   const std::int64_t columns = layer.columns();

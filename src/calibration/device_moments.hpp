@@ -3,10 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 #include "bitfall/layer.hpp"
 
 namespace bitfall {
+
+/// Whether no input lies on a device: then threads share the work.
+[[nodiscard]] bool all_on_host(std::span<const at::Tensor> inputs);
 
 /// Of one micro-batch: sum over images and output positions of x_j x_j^T, for each of the m = D/d groups of d
 /// unfolded columns x_j: [m, d, d], or [1, d, d] summed over j when not `per_position`; double, on the

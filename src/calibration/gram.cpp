@@ -1,7 +1,5 @@
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
-
 #include "bitfall/calibration.hpp"
 #include "bitfall/errors.hpp"
 #include "calibration/device_moments.hpp"
@@ -99,8 +97,7 @@ Gram accumulate_gram(const Layer& given, std::span<const at::Tensor> inputs, con
   PartialSums partials(inputs.size(), matrices * static_cast<std::size_t>(pair_count(d)));
   std::vector<std::int64_t> samples(inputs.size());
   communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
-    const bool on_host =
-        std::all_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.is_cpu(); });
+    const bool on_host = all_on_host(inputs);
     const int threads = on_host ? parameters.threads : 1;
     parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t index) {
       const auto i = static_cast<std::size_t>(index);

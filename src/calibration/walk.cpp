@@ -52,7 +52,7 @@ class Frontier {
     peak_bytes_ = bytes_;
   }
 
-  /// What the step will read, one tensor for each micro-batch.
+  /// What a batch norm will read, one tensor for each micro-batch.
   [[nodiscard]] std::vector<at::Tensor> step_inputs(std::int64_t step) const {
     std::vector<at::Tensor> inputs;
     inputs.reserve(values_.size());
@@ -60,14 +60,14 @@ class Frontier {
     return inputs;
   }
 
-  /// What a layer inside the step will read, for all micro-batches in order (collective).
-  [[nodiscard]] std::vector<at::Tensor> inputs_inside(std::int64_t step, std::size_t layer) const {
+  /// What a layer will read from this step, its first, on: for all micro-batches in order (collective).
+  [[nodiscard]] std::vector<at::Tensor> layer_inputs(std::int64_t step, std::size_t layer) const {
     std::vector<std::vector<at::Tensor>> found(values_.size());
     communicator_.guarded(network_.describe_step(step), [&] {
       parallel_for(static_cast<std::int64_t>(values_.size()), threads_, [&](std::int64_t index) {
         const at::NoGradGuard no_grad;
         const auto i = static_cast<std::size_t>(index);
-        found[i] = network_.inputs_inside(step, layer, values_[i]);
+        found[i] = network_.layer_inputs(layer, values_[i]);
       });
     });
     std::vector<at::Tensor> inputs;
@@ -135,6 +135,67 @@ class Frontier {
   std::int64_t peak_bytes_ = 0;          ///< the largest sum so far, as of the last step
 };
 
+/// The network and, where it has one, its teacher, side by side.
+class Walkers {
+ public:
+  Walkers(const Network& network, std::vector<at::Tensor> micro_batches, const WalkParameters& parameters,
+          const Communicator& communicator)
+      : network_(network), teacher_network_(parameters.teacher) {
+    if (teacher_network_ != nullptr) {
+      BITFALL_ASSERT(teacher_network_->step_count() == network.step_count(), "the teacher has other steps");
+      std::vector<at::Tensor> copies;  // operators may write to their inputs
+      for (const at::Tensor& images : micro_batches) copies.push_back(images.clone());
+      teacher_.emplace(*teacher_network_, std::move(copies), parameters.threads, communicator);
+    }
+    student_.emplace(network, std::move(micro_batches), parameters.threads, communicator);
+  }
+
+  void show_batch_norm(std::int64_t step, const std::function<void(const WalkStep&)>& visitor) const {
+    const auto inputs = student_->step_inputs(step);
+    const auto known = teacher_ ? teacher_->step_inputs(step) : std::vector<at::Tensor>();
+    visitor({.step = step,
+             .layer = std::nullopt,
+             .inputs = inputs,
+             .teacher = teacher_network_,
+             .teacher_inputs = known,
+             .shortcuts = {},
+             .teacher_shortcuts = {}});
+  }
+
+  /// `step` is the first that uses the layer.
+  void show_layer(std::int64_t step, std::size_t layer,
+                  const std::function<void(const WalkStep&)>& visitor) const {
+    const auto inputs = student_->layer_inputs(step, layer);
+    const auto known = teacher_ ? teacher_->layer_inputs(step, layer) : std::vector<at::Tensor>();
+    const bool sums = teacher_ && network_.layers()[layer].steps.size() == 1 && network_.has_shortcut(step) &&
+                      teacher_network_->has_shortcut(step);
+    const auto shortcuts = sums ? student_->shortcuts(step) : std::vector<at::Tensor>();
+    const auto right = sums ? teacher_->shortcuts(step) : std::vector<at::Tensor>();
+    visitor({.step = step,
+             .layer = layer,
+             .inputs = inputs,
+             .teacher = teacher_network_,
+             .teacher_inputs = known,
+             .shortcuts = shortcuts,
+             .teacher_shortcuts = right});
+  }
+
+  void run(std::int64_t step) {
+    student_->run(step);
+    if (teacher_) teacher_->run(step);
+  }
+
+  [[nodiscard]] std::vector<c10::IValue> results() const { return student_->results(); }
+  [[nodiscard]] std::int64_t peak_bytes() const {
+    return student_->peak_bytes() + (teacher_ ? teacher_->peak_bytes() : 0);
+  }
+
+ private:
+  const Network& network_;
+  const Network* teacher_network_;
+  std::optional<Frontier> student_, teacher_;
+};
+
 }  // namespace
 
 std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> micro_batches,
@@ -143,52 +204,19 @@ std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> mi
                               WalkStatistics* statistics) {
   const OneThreadPerOperator one_thread;
   const at::NoGradGuard no_grad;
-  std::optional<Frontier> teacher;
-  if (parameters.teacher != nullptr) {
-    BITFALL_ASSERT(parameters.teacher->step_count() == network.step_count(), "the teacher has other steps");
-    std::vector<at::Tensor> copies;  // operators may write to their inputs
-    for (const at::Tensor& images : micro_batches) copies.push_back(images.clone());
-    teacher.emplace(*parameters.teacher, std::move(copies), parameters.threads, communicator);
-  }
-  Frontier frontier(network, std::move(micro_batches), parameters.threads, communicator);
+  Walkers walkers(network, std::move(micro_batches), parameters, communicator);
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
-    const bool interesting =
-        network.layer_of_step(step).has_value() || network.batch_norm_of_step(step) != nullptr;
-    if (interesting && before_step) {
-      const std::vector<at::Tensor> inputs = frontier.step_inputs(step);
-      const auto known = teacher ? teacher->step_inputs(step) : std::vector<at::Tensor>();
-      const bool sums = teacher && network.has_shortcut(step) && parameters.teacher->has_shortcut(step);
-      const auto shortcuts = sums ? frontier.shortcuts(step) : std::vector<at::Tensor>();
-      const auto right = sums ? teacher->shortcuts(step) : std::vector<at::Tensor>();
-      before_step({.step = step,
-                   .layer = network.layer_of_step(step),
-                   .inputs = inputs,
-                   .teacher = parameters.teacher,
-                   .teacher_inputs = known,
-                   .shortcuts = shortcuts,
-                   .teacher_shortcuts = right});
-    }  // the references end here, so that each micro-batch can free its input as
-       // soon as it has run
+    // What is shown is let go before the step runs, so that each micro-batch can free its input as soon as
+    // it has run. Layers one after the other: one reads what another one, perhaps changed meanwhile, makes.
     if (before_step) {
-      // One after the other: the second reads what the first, perhaps changed meanwhile, makes.
-      for (const std::size_t layer : network.layers_inside(step)) {
-        const auto inputs = frontier.inputs_inside(step, layer);
-        const auto known = teacher ? teacher->inputs_inside(step, layer) : std::vector<at::Tensor>();
-        before_step({.step = step,
-                     .layer = layer,
-                     .inputs = inputs,
-                     .teacher = parameters.teacher,
-                     .teacher_inputs = known,
-                     .shortcuts = {},
-                     .teacher_shortcuts = {}});
-      }
+      if (network.batch_norm_of_step(step) != nullptr) walkers.show_batch_norm(step, before_step);
+      for (const std::size_t layer : network.first_uses(step))
+        if (network.layers()[layer].obstacle.empty()) walkers.show_layer(step, layer, before_step);
     }
-    frontier.run(step);
-    if (teacher) teacher->run(step);
+    walkers.run(step);
   }
-  if (statistics != nullptr)
-    statistics->peak_frontier_bytes = frontier.peak_bytes() + (teacher ? teacher->peak_bytes() : 0);
-  return frontier.results();
+  if (statistics != nullptr) statistics->peak_frontier_bytes = walkers.peak_bytes();
+  return walkers.results();
 }
 
 }  // namespace bitfall

@@ -47,7 +47,8 @@ struct StepBytes {
   std::int64_t after = 0;
 };
 
-/// Runs one micro-batch of zeros and looks at the memory around each step.
+/// Runs one micro-batch of zeros and looks at the memory around each step. Showing a layer's inputs counts as
+/// a step that leaves them: those of a layer that runs several times are made for the occasion.
 std::vector<StepBytes> trace_steps(const Network& network, std::span<const std::int64_t> image_shape,
                                    std::int64_t images) {
   std::vector<std::int64_t> shape{images};
@@ -56,24 +57,28 @@ std::vector<StepBytes> trace_steps(const Network& network, std::span<const std::
   const int threads_before = at::get_num_threads();
   at::set_num_threads(1);  // as in the walk; also keeps all allocations on the counting thread
   std::vector<StepBytes> steps;
+  std::int64_t step = 0;
   with_torch_errors(
       [&] {
         const auto counter = std::make_shared<AllocationCounter>();
         const c10::DebugInfoGuard counting(c10::DebugInfoKind::PROFILER_STATE, counter);
         LiveValues values = network.start(at::zeros(shape));
-        for (std::int64_t step = 0; step < network.step_count(); ++step) {
+        const auto measure = [&](const auto& run) {
           StepBytes bytes{.before = counter->live()};
           static_cast<void>(counter->take_peak());
-          network.run_step(step, values);
+          [[maybe_unused]] const auto held = run();  // until the memory is read
           bytes.peak = counter->take_peak();
           bytes.after = counter->live();
           steps.push_back(bytes);
+        };
+        for (; step < network.step_count(); ++step) {
+          for (const std::size_t layer : network.first_uses(step))
+            if (network.layers()[layer].obstacle.empty())
+              measure([&] { return network.layer_inputs(layer, values); });
+          measure([&] { return network.run_step(step, values), 0; });
         }
       },
-      [&] {
-        return network.describe_step(static_cast<std::int64_t>(steps.size())) +
-               ", while the network ran on an image of zeros";
-      });
+      [&] { return network.describe_step(step) + ", while the network ran on an image of zeros"; });
   at::set_num_threads(threads_before);
   return steps;
 }

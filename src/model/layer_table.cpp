@@ -44,13 +44,8 @@ class Builder {
     for (std::size_t step = 0; step < table_.steps.size(); ++step) {
       visit(graph_.steps()[step].node, static_cast<std::int64_t>(step), true);
     }
-    for (StepMeaning& meaning : table_.steps) {
-      for (const auto& [place, layer] : meaning.observed) {
-        const bool listed =
-            std::find(meaning.inside.begin(), meaning.inside.end(), layer) != meaning.inside.end();
-        if (!listed && table_.layers[layer].obstacle.empty()) meaning.inside.push_back(layer);
-      }
-    }
+    for (std::size_t i = 0; i < table_.layers.size(); ++i)
+      table_.steps[static_cast<std::size_t>(table_.layers[i].steps.front())].first_uses.push_back(i);
     for (BatchNormStep& norm : table_.norms) norm.foldable = is_foldable(norm);
     find_shortcuts();
     list_tensors();

@@ -1,5 +1,6 @@
 #include "bitfall/network.hpp"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -120,6 +121,28 @@ std::int64_t LiveValues::bytes() const {
   return bytes;
 }
 
+LiveValues LiveValues::copy_of(const std::unordered_set<std::size_t>& slots) const {
+  LiveValues copy = *this;
+  std::unordered_map<const void*, at::Tensor> storages;  // copies, by the storage that they are of
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    c10::IValue& value = copy.slots_[slot];
+    if (!slots.contains(slot)) {
+      value = c10::IValue();
+    } else if (const void* storage = value.isTensor() ? storage_of(value.toTensor()) : nullptr) {
+      const at::Tensor& tensor = value.toTensor();
+      if (kept_elsewhere_ != nullptr && kept_elsewhere_->contains(storage)) continue;
+      at::Tensor& bytes = storages[storage];
+      if (!bytes.defined())
+        bytes = at::empty({0}, tensor.options().dtype(at::kByte)).set_(tensor.storage()).clone();
+      value = at::empty({0}, tensor.options())
+                  .set_(bytes.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
+    } else {
+      value = value.deepcopy();
+    }
+  }
+  return copy;
+}
+
 Network::Network(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
@@ -158,22 +181,29 @@ const BatchNormStep* Network::batch_norm_of_step(std::int64_t step) const {
   return norm ? &impl_->table.norms[*norm] : nullptr;
 }
 
-const std::vector<std::size_t>& Network::layers_inside(std::int64_t step) const {
-  return impl_->table.steps.at(static_cast<std::size_t>(step)).inside;
+const std::vector<std::size_t>& Network::first_uses(std::int64_t step) const {
+  return impl_->table.steps.at(static_cast<std::size_t>(step)).first_uses;
 }
 
-std::vector<at::Tensor> Network::inputs_inside(std::int64_t step, std::size_t layer,
-                                               const LiveValues& values) const {
-  LiveValues copy = values;  // steps may write to what they are given
-  for (const std::size_t slot : impl_->graph.steps().at(static_cast<std::size_t>(step)).inputs)
-    copy.slots_[slot] = copy.slots_[slot].deepcopy();
-  const InputListener listener;
-  run_step(step, copy);
+std::vector<at::Tensor> Network::layer_inputs(std::size_t layer, const LiveValues& values) const {
+  const std::vector<std::int64_t>& uses = layers().at(layer).steps;
+  if (uses.size() == 1 && layer_of_step(uses.front()) == layer) return {step_input(uses.front(), values)};
+  std::unordered_set<std::size_t> slots;
+  for (std::int64_t step = uses.front(); step <= uses.back(); ++step) {
+    const auto& read = impl_->graph.steps().at(static_cast<std::size_t>(step)).inputs;
+    slots.insert(read.begin(), read.end());
+  }
+  LiveValues copy = values.copy_of(slots);
   std::vector<at::Tensor> inputs;
-  const StepMeaning& meaning = impl_->table.steps.at(static_cast<std::size_t>(step));
-  for (const auto& [place, input] : listener.heard()) {
-    for (const auto& [observed, index] : meaning.observed)
-      if (observed == place && index == layer) inputs.push_back(input);
+  for (std::int64_t step = uses.front(); step <= uses.back(); ++step) {
+    if (layer_of_step(step) == layer) inputs.push_back(step_input(step, copy).clone());
+    const InputListener listener;
+    run_step(step, copy);
+    const StepMeaning& meaning = impl_->table.steps.at(static_cast<std::size_t>(step));
+    for (const auto& [place, input] : listener.heard()) {
+      for (const auto& [observed, index] : meaning.observed)
+        if (observed == place && index == layer) inputs.push_back(input);
+    }
   }
   return inputs;
 }

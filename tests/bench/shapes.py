@@ -52,9 +52,13 @@ def hide(old, new):
     return ImageChops.subtract(old, new)
 
 
+def area(mask):
+    return mask.histogram()[1]
+
+
 def boxed(masks, labels):
     """Those of which enough is left to be seen: (masks, boxes, labels)."""
-    kept = [(mask, mask.getbbox(), label) for mask, label in zip(masks, labels) if sum(mask.getdata()) >= 60]
+    kept = [(mask, mask.getbbox(), label) for mask, label in zip(masks, labels) if area(mask) >= 60]
     return [entry[0] for entry in kept], [entry[1] for entry in kept], [entry[2] for entry in kept]
 
 
@@ -71,7 +75,7 @@ def write_pictures(folder, count, seed):
         for mask, box, label in zip(*boxed(masks, labels)):
             document["annotations"].append({
                 "id": len(document["annotations"]) + 1, "image_id": number, "category_id": label, "iscrowd": 0,
-                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]], "area": sum(mask.getdata()), "segmentation": runs(mask)})
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]], "area": area(mask), "segmentation": runs(mask)})
     folder.with_suffix(".json").write_text(json.dumps(document))
 
 
@@ -100,7 +104,8 @@ def train(path, steps):
     import torch
     torch.manual_seed(0)
     generator = random.Random(1)
-    model = build().train()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build().train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
     for step in range(steps):
@@ -110,9 +115,10 @@ def train(path, steps):
             masks, boxes, labels = boxed(masks, labels)
             if not boxes:
                 continue
-            images.append(torch.from_numpy(numpy.array(picture)).permute(2, 0, 1) / 255)
-            targets.append({"boxes": torch.tensor(boxes, dtype=torch.float32), "labels": torch.tensor(labels),
-                            "masks": torch.from_numpy(numpy.stack([numpy.array(mask) for mask in masks]))})
+            images.append((torch.from_numpy(numpy.array(picture)).permute(2, 0, 1) / 255).to(device))
+            target = {"boxes": torch.tensor(boxes, dtype=torch.float32), "labels": torch.tensor(labels),
+                      "masks": torch.from_numpy(numpy.stack([numpy.array(mask) for mask in masks]))}
+            targets.append({key: value.to(device) for key, value in target.items()})
         loss = sum(model(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
@@ -121,7 +127,7 @@ def train(path, steps):
         schedule.step()
         if step % 50 == 0:
             print(f"# training {step}/{steps}: loss {loss.item():.3f}", flush=True)
-    torch.jit.script(model.eval()).save(path)
+    torch.jit.script(model.cpu().eval()).save(path)
 
 
 def main():

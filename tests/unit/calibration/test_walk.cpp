@@ -179,3 +179,37 @@ def forward(self, x):
   for (std::size_t i = 0; i < images.size(); ++i)
     REQUIRE(same(results[i].toTensor(), changed.forward(images[i])));
 }
+
+TEST_CASE("a weight of two steps is visited once, with the inputs of both, of teacher and student") {
+  torch::jit::Module net("__torch__.Twice");
+  net.register_module("conv", conv_module("TwiceConv", at::randn({3, 3, 3, 3}), "[1, 1]"));
+  net.define(R"(
+def forward(self, x):
+  x = self.conv.forward(x)
+  return self.conv.forward(x).mean([2, 3])
+)");
+  std::ostringstream stream;
+  net.save(stream);
+  Network network = Network::from_bytes(stream.str(), "net.pt");
+  const Network teacher = Network::from_bytes(stream.str(), "net.pt");
+  const at::Tensor twice = network.tensor("conv.weight") * 2;
+  network.set_tensor("conv.weight", twice);
+  const std::vector<at::Tensor> images = {at::randn({2, 3, 4, 4}), at::randn({1, 3, 4, 4})};
+  int calls = 0;
+  (void)walk(network, images, {.threads = 2, .teacher = &teacher}, alone, [&](const WalkStep& step) {
+    ++calls;
+    REQUIRE(step.inputs.size() == 4);
+    REQUIRE(step.teacher_inputs.size() == 4);
+    for (std::size_t i = 0; i < 2; ++i) {
+      REQUIRE(same(step.inputs[2 * i], images[i]));
+      REQUIRE(same(step.teacher_inputs[2 * i], images[i]));
+      const auto after_one = [&](const Network& of) {
+        return at::conv2d(images[i], of.tensor("conv.weight"), {}, at::IntArrayRef{1, 1},
+                          at::IntArrayRef{1, 1});
+      };
+      REQUIRE(same(step.inputs[2 * i + 1], after_one(network)));
+      REQUIRE(same(step.teacher_inputs[2 * i + 1], after_one(teacher)));
+    }
+  });
+  REQUIRE(calls == 1);
+}

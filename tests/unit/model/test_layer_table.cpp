@@ -107,7 +107,7 @@ TEST_CASE("a nested layer is no layer step", "[layers]") {
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
     CHECK_FALSE(network.layer_of_step(step).has_value());
     const bool inside = network.describe_step(step).find("prim::If") != std::string::npos;
-    CHECK(network.layers_inside(step).size() == (inside ? 1U : 0U));
+    CHECK(network.first_uses(step).size() == (inside ? 1U : 0U));
   }
 }
 
@@ -137,18 +137,18 @@ TEST_CASE("layers in loops and branches show the inputs of all their uses", "[la
   CHECK(same_bits(network.forward(input.clone()), ordinary_forward(bytes, input)));
   LiveValues live = network.start(input.clone());
   std::int64_t loop = 0;
-  while (network.layers_inside(loop).empty()) network.run_step(loop++, live);
+  while (network.first_uses(loop).empty()) network.run_step(loop++, live);
   CHECK(network.layers()[0].obstacle.empty());
   CHECK(network.layers()[1].obstacle == "");
   const std::vector<std::size_t> both = {0, 1};
-  REQUIRE(network.layers_inside(loop) == both);
+  REQUIRE(network.first_uses(loop) == both);
   CHECK(network.layers()[0].steps == Sizes{loop});
-  const auto head = network.inputs_inside(loop, 0, live);
+  const auto head = network.layer_inputs(0, live);
   REQUIRE(head.size() == 3);
   CHECK(same_bits(head[0], input));
   CHECK(same_bits(head[1], input.slice(2, 0, 8, 2).slice(3, 0, 8, 2)));
   CHECK(same_bits(head[2], input.slice(2, 0, 8, 4).slice(3, 0, 8, 4)));
-  const auto rare = network.inputs_inside(loop, 1, live);
+  const auto rare = network.layer_inputs(1, live);
   REQUIRE(rare.size() == 1);  // the branch runs on the smallest level only
   const at::Tensor weight = network.tensor("head.weight"), bias = network.tensor("head.bias");
   const Sizes one = {1, 1};
@@ -160,6 +160,40 @@ TEST_CASE("layers in loops and branches show the inputs of all their uses", "[la
   network.set_tensor("head.weight", weight.mul(2));
   CHECK(same_bits(network.forward(input.clone()), ordinary_forward(network.save(), input)));
   CHECK(largest_difference(network.forward(input.clone()), ordinary_forward(bytes, input)) > 1e-3);
+}
+
+TEST_CASE("a weight that several steps use shows the inputs of all of them", "[layers]") {
+  torch::jit::Module net = empty_module();
+  add_weights(net, "shared", {3, 3, 3, 3}, 1, true);
+  // The second use reads through a view what a write in place has changed, and a third one is in a branch.
+  net.define(R"(
+    def forward(self, x):
+        view = x[:, :, ::2]
+        y = torch.conv2d(x, self.shared.weight, self.shared.bias, [1, 1], [1, 1])
+        x.mul_(2)
+        z = torch.conv2d(view, self.shared.weight, self.shared.bias, [1, 1], [1, 1])
+        if z.sum() < 1e9:
+            z = torch.conv2d(z.relu_(), self.shared.weight, self.shared.bias, [1, 1], [1, 1])
+        return y.mean([2, 3]) + z.mean([2, 3])
+  )");
+  const std::string bytes = bytes_of(net);
+  const Network network = Network::from_bytes(bytes, "net.pt");
+  REQUIRE(network.layers().size() == 1);
+  REQUIRE(network.layers()[0].steps.size() == 3);
+  const at::Tensor input = values({2, 3, 8, 8}, 5);
+  LiveValues live = network.start(input.clone());
+  std::int64_t first = 0;
+  while (network.first_uses(first).empty()) network.run_step(first++, live);
+  const auto inputs = network.layer_inputs(0, live);
+  REQUIRE(inputs.size() == 3);
+  CHECK(same_bits(inputs[0], input));
+  const at::Tensor second = input.slice(2, 0, 8, 2).mul(2);
+  CHECK(same_bits(inputs[1], second));
+  const at::Tensor weight = network.tensor("shared.weight"), bias = network.tensor("shared.bias");
+  const Sizes one = {1, 1};
+  CHECK(same_bits(inputs[2], at::relu(at::conv2d(second, weight, bias, one, one))));
+  for (std::int64_t step = first; step < network.step_count(); ++step) network.run_step(step, live);
+  CHECK(same_bits(network.output(live), ordinary_forward(bytes, input)));  // looking has changed nothing
 }
 
 TEST_CASE("gradients reach weights in loops", "[layers]") {
