@@ -51,7 +51,7 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
                            const at::Tensor& weight, const WalkStep& step, const MomentParameters& given,
                            const JobContext& context) {
   const Layer& layer = network.layers().at(layer_index);
-  const FullGramParameters parameters{.rows = given.gram_rows < 0 ? 16 * layer.columns() : given.gram_rows,
+  const FullGramParameters parameters{.rows = given.gram_rows < 0 ? 12 * layer.columns() : given.gram_rows,
                                       .seed = context.options.seed,
                                       .stream = random_stream::gram_rows + layer_index,
                                       .threads = context.threads,

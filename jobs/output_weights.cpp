@@ -33,7 +33,8 @@ std::vector<Place> places_of(const Network& network) {
     if (!layer.obstacle.empty() || layer.steps.empty() || layer.transposed) continue;
     for (const std::int64_t step : layer.steps) {
       const auto direct = network.layer_of_step(step);
-      if (direct && &network.layers()[*direct] == &layer) places.push_back({layer, step, first});  // else in a loop
+      if (direct && &network.layers()[*direct] == &layer)
+        places.push_back({layer, step, first});  // else in a loop
     }
     first += static_cast<std::size_t>(layer.rows());
   }

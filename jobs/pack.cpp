@@ -56,8 +56,11 @@ void run_pack(const PackParameters& given, JobContext& context) {
 
 JobEntry register_pack(CLI::App& app, CommonOptions& common) {
   auto parameters = std::make_shared<PackParameters>();
-  CLI::App* job = app.add_subcommand("pack", "pack FOLDER/CLASS/NAME.jpg, or FOLDER/NAME.jpg, into WebDataset shards");
-  job->add_option("folder", parameters->folder, "image folder: one sub-folder for each class, or images alone")->required();
+  CLI::App* job =
+      app.add_subcommand("pack", "pack FOLDER/CLASS/NAME.jpg, or FOLDER/NAME.jpg, into WebDataset shards");
+  job->add_option("folder", parameters->folder,
+                  "image folder: one sub-folder for each class, or images alone")
+      ->required();
   job->add_option("-o,--output", parameters->prefix, "prefix of the shards: PREFIX-0000.tar, ...")
       ->required();
   job->add_option("--shard-images", parameters->samples_per_shard, "images in a shard")

@@ -112,7 +112,8 @@ struct WalkStatistics {
 
 /// Runs the network over the local micro-batches step by step: every step for all micro-batches before the
 /// next one (collective). `before_step` is called on every rank before each batch-norm step and before the
-/// first step that uses a layer that can be quantized, and may change the network's tensors. The inputs are consumed. Returns what the network returns for each of the local micro-batches, in order.
+/// first step that uses a layer that can be quantized, and may change the network's tensors. The inputs are
+/// consumed. Returns what the network returns for each of the local micro-batches, in order.
 std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> micro_batches,
                               const WalkParameters& parameters, const Communicator& communicator,
                               const std::function<void(const WalkStep&)>& before_step,

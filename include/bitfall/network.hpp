@@ -92,6 +92,13 @@ class Network {
   /// Short text for errors: "step 12 (aten::conv2d, layer1.0.conv2)".
   [[nodiscard]] std::string describe_step(std::int64_t step) const;
 
+  /// How often set_tensor has been called.
+  [[nodiscard]] std::uint64_t changes() const;
+  /// Whether all parameters and buffers have the same values; `other` is of the same module.
+  [[nodiscard]] bool equals(const Network& other) const;
+  /// A copy of the values, which an equal network has made, for this one to go on with.
+  [[nodiscard]] LiveValues fork(const LiveValues& values) const;
+
   /// Begins a micro-batch. `input` is [N, C, H, W] float32; a network whose forward takes a list of images
   /// (torchvision's detectors) gets its N images as a list.
   [[nodiscard]] LiveValues start(at::Tensor input) const;

@@ -35,7 +35,7 @@ struct QuantizerParameters {
   KmeansParameters kmeans;
   std::int64_t start_iterations = 10;      ///< blockwise and full: of k-means with the pooled matrix first
   std::int64_t blockwise_iterations = 30;  ///< full: of blockwise k-means before the sweeps
-  std::int64_t sweeps = 4;                 ///< full: codebook, then all codes
+  std::int64_t sweeps = 3;                 ///< full: codebook, then all codes
   std::int64_t target_iterations = 6;      ///< with wanted_outputs: of conjugate gradients for the target
   std::int64_t restarts = 1;  ///< so many starts, of which the one with the least final objective is kept
   double damping = 1e-2;      ///< full: H + damping * trace(H) / D * I

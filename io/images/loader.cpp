@@ -89,7 +89,8 @@ struct BatchLoader::Impl {
   }
 
   /// Decodes sample `index` into `image` and preprocesses it behind what the batch has already.
-  void append_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image, Batch& batch) const {
+  void append_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image,
+                    Batch& batch) const {
     const std::string name = shards.name_of(index);
     decode_jpeg(jpeg, name, image);
     const std::size_t before = batch.pixels.size();

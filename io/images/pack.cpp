@@ -152,7 +152,8 @@ PackPlan plan_pack(const PackParameters& parameters) {
   }
   if (plan.classes.empty()) add_images_without_class(entries, parameters.folder);
   if (entries.empty()) {
-    throw DataError("no images in '" + parameters.folder.string() + "': it must hold CLASS/NAME.jpg or NAME.jpg");
+    throw DataError("no images in '" + parameters.folder.string() +
+                    "': it must hold CLASS/NAME.jpg or NAME.jpg");
   }
   if (parameters.keep_names) use_names_as_keys(entries);
   // A seeded shuffle (Fisher-Yates), so that the first shards are a fair sample of the set.

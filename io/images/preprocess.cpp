@@ -60,7 +60,8 @@ Preprocessing from_file(const std::string& path) {
   Preprocessing result;
   if (const toml::node* base = table.get("base"); base != nullptr) {
     const auto name = base->value<std::string>();
-    if (!name || !is_preset(*name)) throw ConfigError(path + ": base must be 'imagenet', 'cifar' or 'detection'");
+    if (!name || !is_preset(*name))
+      throw ConfigError(path + ": base must be 'imagenet', 'cifar' or 'detection'");
     result = preset(*name);
   }
   result.name = path;

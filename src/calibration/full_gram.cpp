@@ -103,8 +103,9 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
   }
   Triangle triangle(gram.columns, scale);
   DeviceSums on_device(scale);
+  at::Tensor memory;
   sampled.each_chunk("Gram matrix", [&](const SampledRows::Chunk& chunk) {
-    const at::Tensor rows = sampled.gather(chunk);
+    const at::Tensor rows = sampled.gather(chunk, memory);
     if (sampled.on_device())
       on_device.add(at::mm(rows.t(), rows));
     else
@@ -138,9 +139,10 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const
   if (!student.inputs().empty()) w = w.to(student.inputs().front().device());
   std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * columns), 0);
   DeviceSums on_device(scale);
+  at::Tensor of_student, of_teacher;
   student.each_chunk("cross moments", [&](const SampledRows::Chunk& chunk) {
-    const at::Tensor given = student.gather(chunk);
-    const at::Tensor outputs = at::mm(w, teacher.gather(chunk).t()).contiguous();
+    const at::Tensor given = student.gather(chunk, of_student);
+    const at::Tensor outputs = at::mm(w, teacher.gather(chunk, of_teacher).t()).contiguous();
     if (makes_up) student.add_shortcuts(chunk, shortcuts, outputs);
     if (student.on_device()) return on_device.add(at::mm(outputs, given));
     constexpr std::int64_t panel_rows = 64;

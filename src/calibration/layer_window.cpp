@@ -100,6 +100,16 @@ void LayerWindow::gather_row(const float* data, std::int64_t image, std::int64_t
   const float* plane = data + (image * groups_ + group) * shape_.channels * shape_.plane();
   const std::int64_t top = position / shape_.output(1) * shape_.stride[0] - shape_.padding[0];
   const std::int64_t left = position % shape_.output(1) * shape_.stride[1] - shape_.padding[1];
+  const std::int64_t bottom = top + (shape_.kernel[0] - 1) * shape_.dilation[0];
+  const std::int64_t right = left + (shape_.kernel[1] - 1) * shape_.dilation[1];
+  if (top >= 0 && left >= 0 && bottom < shape_.input[0] && right < shape_.input[1]) {
+    plane += top * shape_.input[1] + left;
+    for (std::int64_t channel = 0; channel < shape_.channels; ++channel, plane += shape_.plane())
+      for (std::int64_t i = 0; i < shape_.kernel[0]; ++i)
+        for (std::int64_t j = 0; j < shape_.kernel[1]; ++j)
+          *out++ = plane[i * shape_.dilation[0] * shape_.input[1] + j * shape_.dilation[1]];
+    return;
+  }
   for (std::int64_t channel = 0; channel < shape_.channels; ++channel, plane += shape_.plane()) {
     for (std::int64_t i = 0; i < shape_.kernel[0]; ++i) {
       const std::int64_t y = top + i * shape_.dilation[0];

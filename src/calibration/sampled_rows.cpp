@@ -5,7 +5,9 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "bitfall/errors.hpp"
@@ -35,9 +37,11 @@ double largest_magnitude(std::span<const at::Tensor> inputs, int threads) {
   parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t i) {
     const float* value = inputs[static_cast<std::size_t>(i)].const_data_ptr<float>();
     const float* end = value + inputs[static_cast<std::size_t>(i)].numel();
-    float most = 0;
-    for (; value < end; ++value) most = std::isnan(*value) ? HUGE_VALF : std::max(most, std::abs(*value));
-    largest[static_cast<std::size_t>(i)] = static_cast<double>(most);
+    // Without their sign, floats have the order of their bits, NaN above infinity: a loop that vectorises.
+    std::uint32_t most = 0;
+    for (; value < end; ++value) most = std::max(most, std::bit_cast<std::uint32_t>(*value) & 0x7fffffffU);
+    const auto found = static_cast<double>(std::bit_cast<float>(most));
+    largest[static_cast<std::size_t>(i)] = std::isnan(found) ? HUGE_VAL : found;
   });
   return largest.empty() ? 0 : *std::max_element(largest.begin(), largest.end());
 }
@@ -200,11 +204,12 @@ void SampledRows::add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, 
   });
 }
 
-at::Tensor SampledRows::gather(const Chunk& chunk) const {
+at::Tensor SampledRows::gather(const Chunk& chunk, at::Tensor& memory) const {
   const auto chosen = addresses(chunk);
   if (on_device_) return device_rows_[chunk.micro_batch].gather(chosen);
   const std::int64_t columns = layer_.columns();
-  const at::Tensor rows = at::empty({chunk.count, columns}, at::kFloat);
+  if (!memory.defined()) memory = at::empty({chunk_rows, columns}, at::kFloat);
+  const at::Tensor rows = memory.narrow(0, 0, chunk.count);
   const float* data = inputs_[chunk.micro_batch].const_data_ptr<float>();
   float* out = rows.mutable_data_ptr<float>();
   parallel_for(chunk.count, parameters_.threads, [&](std::int64_t r) {

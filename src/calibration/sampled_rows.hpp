@@ -42,8 +42,9 @@ class SampledRows {
   void add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, const at::Tensor& out) const;
   /// Whether shortcuts have the shape of the layer's outputs.
   [[nodiscard]] bool fit(const Shortcuts& shortcuts) const;
-  /// The rows of a chunk, [count, D], where the inputs lie.
-  [[nodiscard]] at::Tensor gather(const Chunk& chunk) const;
+  /// The rows of a chunk, [count, D], where the inputs lie; on the host in `memory`, which the next call may
+  /// use again.
+  [[nodiscard]] at::Tensor gather(const Chunk& chunk, at::Tensor& memory) const;
 
  private:
   [[nodiscard]] std::span<const RowAddress> addresses(const Chunk& chunk) const;

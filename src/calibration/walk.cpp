@@ -52,6 +52,18 @@ class Frontier {
     peak_bytes_ = bytes_;
   }
 
+  /// The same micro-batches, between the same steps, in an equal network.
+  Frontier(const Network& network, const Frontier& other)
+      : network_(network),
+        threads_(other.threads_),
+        communicator_(other.communicator_),
+        first_index_(other.first_index_),
+        bytes_of_(other.values_.size()) {
+    for (const LiveValues& values : other.values_) values_.push_back(network.fork(values));
+    for (std::size_t i = 0; i < values_.size(); ++i) count(i);
+    peak_bytes_ = bytes_;
+  }
+
   /// What a batch norm will read, one tensor for each micro-batch.
   [[nodiscard]] std::vector<at::Tensor> step_inputs(std::int64_t step) const {
     std::vector<at::Tensor> inputs;
@@ -135,49 +147,56 @@ class Frontier {
   std::int64_t peak_bytes_ = 0;          ///< the largest sum so far, as of the last step
 };
 
-/// The network and, where it has one, its teacher, side by side.
+/// The network and, where it has one, its teacher, side by side. While both have the same tensors one set of
+/// values is both's: the teacher sets out when a visitor first changes the network (ResNet-18 does a quarter
+/// of its work before its first quantized layer).
 class Walkers {
  public:
   Walkers(const Network& network, std::vector<at::Tensor> micro_batches, const WalkParameters& parameters,
-          const Communicator& communicator)
-      : network_(network), teacher_network_(parameters.teacher) {
-    if (teacher_network_ != nullptr) {
-      BITFALL_ASSERT(teacher_network_->step_count() == network.step_count(), "the teacher has other steps");
+          const Communicator& communicator, const std::function<void(const WalkStep&)>& visitor)
+      : network_(network),
+        teacher_network_(parameters.teacher),
+        visitor_(visitor),
+        changes_(network.changes()) {
+    const Network* teacher = teacher_network_;
+    BITFALL_ASSERT(teacher == nullptr || teacher->step_count() == network.step_count(),
+                   "the teacher has other steps");
+    together_ = teacher != nullptr && network.equals(*teacher);
+    if (teacher != nullptr && !together_) {
       std::vector<at::Tensor> copies;  // operators may write to their inputs
       for (const at::Tensor& images : micro_batches) copies.push_back(images.clone());
-      teacher_.emplace(*teacher_network_, std::move(copies), parameters.threads, communicator);
+      teacher_.emplace(*teacher, std::move(copies), parameters.threads, communicator);
     }
     student_.emplace(network, std::move(micro_batches), parameters.threads, communicator);
   }
 
-  void show_batch_norm(std::int64_t step, const std::function<void(const WalkStep&)>& visitor) const {
+  void show_batch_norm(std::int64_t step) {
     const auto inputs = student_->step_inputs(step);
-    const auto known = teacher_ ? teacher_->step_inputs(step) : std::vector<at::Tensor>();
-    visitor({.step = step,
-             .layer = std::nullopt,
-             .inputs = inputs,
-             .teacher = teacher_network_,
-             .teacher_inputs = known,
-             .shortcuts = {},
-             .teacher_shortcuts = {}});
+    const auto known = teacher_ ? teacher_->step_inputs(step) : also_of_teacher(inputs);
+    show({.step = step,
+          .layer = std::nullopt,
+          .inputs = inputs,
+          .teacher = teacher_network_,
+          .teacher_inputs = known,
+          .shortcuts = {},
+          .teacher_shortcuts = {}});
   }
 
   /// `step` is the first that uses the layer.
-  void show_layer(std::int64_t step, std::size_t layer,
-                  const std::function<void(const WalkStep&)>& visitor) const {
+  void show_layer(std::int64_t step, std::size_t layer) {
     const auto inputs = student_->layer_inputs(step, layer);
-    const auto known = teacher_ ? teacher_->layer_inputs(step, layer) : std::vector<at::Tensor>();
-    const bool sums = teacher_ && network_.layers()[layer].steps.size() == 1 && network_.has_shortcut(step) &&
-                      teacher_network_->has_shortcut(step);
+    const auto known = teacher_ ? teacher_->layer_inputs(step, layer) : also_of_teacher(inputs);
+    const bool sums = teacher_network_ != nullptr && network_.layers()[layer].steps.size() == 1 &&
+                      network_.has_shortcut(step) && teacher_network_->has_shortcut(step);
     const auto shortcuts = sums ? student_->shortcuts(step) : std::vector<at::Tensor>();
-    const auto right = sums ? teacher_->shortcuts(step) : std::vector<at::Tensor>();
-    visitor({.step = step,
-             .layer = layer,
-             .inputs = inputs,
-             .teacher = teacher_network_,
-             .teacher_inputs = known,
-             .shortcuts = shortcuts,
-             .teacher_shortcuts = right});
+    const auto right = sums && teacher_ ? teacher_->shortcuts(step) : also_of_teacher(shortcuts);
+    show({.step = step,
+          .layer = layer,
+          .inputs = inputs,
+          .teacher = teacher_network_,
+          .teacher_inputs = known,
+          .shortcuts = shortcuts,
+          .teacher_shortcuts = right});
   }
 
   void run(std::int64_t step) {
@@ -191,8 +210,23 @@ class Walkers {
   }
 
  private:
+  void show(const WalkStep& step) {
+    visitor_(step);
+    if (!together_ || network_.changes() == changes_) return;
+    teacher_.emplace(*teacher_network_, *student_);
+    together_ = false;
+  }
+
+  /// The teacher's tensors while they are the student's.
+  [[nodiscard]] std::vector<at::Tensor> also_of_teacher(const std::vector<at::Tensor>& tensors) const {
+    return together_ ? tensors : std::vector<at::Tensor>();
+  }
+
   const Network& network_;
   const Network* teacher_network_;
+  const std::function<void(const WalkStep&)>& visitor_;
+  std::uint64_t changes_;  ///< of the network, when the walk began
+  bool together_ = false;
   std::optional<Frontier> student_, teacher_;
 };
 
@@ -204,14 +238,14 @@ std::vector<c10::IValue> walk(const Network& network, std::vector<at::Tensor> mi
                               WalkStatistics* statistics) {
   const OneThreadPerOperator one_thread;
   const at::NoGradGuard no_grad;
-  Walkers walkers(network, std::move(micro_batches), parameters, communicator);
+  Walkers walkers(network, std::move(micro_batches), parameters, communicator, before_step);
   for (std::int64_t step = 0; step < network.step_count(); ++step) {
     // What is shown is let go before the step runs, so that each micro-batch can free its input as soon as
     // it has run. Layers one after the other: one reads what another one, perhaps changed meanwhile, makes.
     if (before_step) {
-      if (network.batch_norm_of_step(step) != nullptr) walkers.show_batch_norm(step, before_step);
+      if (network.batch_norm_of_step(step) != nullptr) walkers.show_batch_norm(step);
       for (const std::size_t layer : network.first_uses(step))
-        if (network.layers()[layer].obstacle.empty()) walkers.show_layer(step, layer, before_step);
+        if (network.layers()[layer].obstacle.empty()) walkers.show_layer(step, layer);
     }
     walkers.run(step);
   }

@@ -1,6 +1,6 @@
 #include "bitfall/network.hpp"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -12,9 +12,9 @@
 #include <unordered_map>
 
 #include "bitfall/errors.hpp"
+#include "model/detections.hpp"
 #include "model/device_copy.hpp"
 #include "model/error_text.hpp"
-#include "model/detections.hpp"
 #include "model/layer_table.hpp"
 #include "model/logits.hpp"
 #include "model/module_file.hpp"
@@ -100,48 +100,10 @@ struct Network::Impl {
   /// Where steps read a parameter or buffer: a tied one has several slots.
   std::unordered_map<const void*, std::vector<std::size_t>> slots_of_storage;
   std::shared_ptr<const std::unordered_set<const void*>> storages;
+  std::uint64_t changes = 0;
   std::optional<DeviceCopy> copy;  ///< where passes run on a device
   std::string logits_part;
 };
-
-std::int64_t LiveValues::bytes() const {
-  std::unordered_set<const void*> seen;
-  std::int64_t bytes = 0;
-  const auto count = [&](const c10::IValue& value) {
-    if (!value.isTensor() || !value.toTensor().defined()) return false;
-    const at::Tensor& tensor = value.toTensor();
-    const void* storage = storage_of(tensor);
-    const bool own = kept_elsewhere_ != nullptr && kept_elsewhere_->contains(storage);
-    if (storage != nullptr && !own && seen.insert(storage).second) {
-      bytes += static_cast<std::int64_t>(tensor.storage().nbytes());
-    }
-    return false;  // go on into lists, tuples and dictionaries
-  };
-  for (const c10::IValue& value : slots_) value.visit(count);
-  return bytes;
-}
-
-LiveValues LiveValues::copy_of(const std::unordered_set<std::size_t>& slots) const {
-  LiveValues copy = *this;
-  std::unordered_map<const void*, at::Tensor> storages;  // copies, by the storage that they are of
-  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
-    c10::IValue& value = copy.slots_[slot];
-    if (!slots.contains(slot)) {
-      value = c10::IValue();
-    } else if (const void* storage = value.isTensor() ? storage_of(value.toTensor()) : nullptr) {
-      const at::Tensor& tensor = value.toTensor();
-      if (kept_elsewhere_ != nullptr && kept_elsewhere_->contains(storage)) continue;
-      at::Tensor& bytes = storages[storage];
-      if (!bytes.defined())
-        bytes = at::empty({0}, tensor.options().dtype(at::kByte)).set_(tensor.storage()).clone();
-      value = at::empty({0}, tensor.options())
-                  .set_(bytes.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
-    } else {
-      value = value.deepcopy();
-    }
-  }
-  return copy;
-}
 
 Network::Network(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Network::Network(Network&&) noexcept = default;
@@ -183,6 +145,24 @@ const BatchNormStep* Network::batch_norm_of_step(std::int64_t step) const {
 
 const std::vector<std::size_t>& Network::first_uses(std::int64_t step) const {
   return impl_->table.steps.at(static_cast<std::size_t>(step)).first_uses;
+}
+
+std::uint64_t Network::changes() const {
+  return impl_->changes;
+}
+
+bool Network::equals(const Network& other) const {
+  return std::all_of(tensors().begin(), tensors().end(), [&](const TensorInfo& info) {
+    return at::equal(tensor(info.name), other.tensor(info.name));
+  });
+}
+
+LiveValues Network::fork(const LiveValues& values) const {
+  std::unordered_set<std::size_t> slots;
+  for (std::size_t slot = 0; slot < values.slots_.size(); ++slot) slots.insert(slot);
+  LiveValues copy = values.copy_of(slots);
+  copy.kept_elsewhere_ = impl_->storages;
+  return copy;
 }
 
 std::vector<at::Tensor> Network::layer_inputs(std::size_t layer, const LiveValues& values) const {
@@ -227,8 +207,7 @@ LiveValues Network::start(at::Tensor input) const {
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
   const at::Tensor there = impl_->copy ? place(input) : std::move(input);
-  values.slots_[impl_->graph.input_slot()] =
-      takes_list ? c10::IValue(as_list(there)) : c10::IValue(there);
+  values.slots_[impl_->graph.input_slot()] = takes_list ? c10::IValue(as_list(there)) : c10::IValue(there);
   return values;
 }
 
@@ -397,6 +376,7 @@ void Network::set_tensor(const std::string& name, const at::Tensor& value) {
     throw DataError("tensor '" + name + "' has the shape " + shape_text(target.sizes()) + ", not " +
                     shape_text(value.sizes()));
   }
+  ++impl_->changes;
   if (!value.is_cpu()) {
     BITFALL_ASSERT(impl_->copy.has_value(), name + " set from a device that no pass runs on");
     impl_->copy->set(target, value);

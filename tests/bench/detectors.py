@@ -65,17 +65,17 @@ def python(options, script, *arguments):
         raise SystemExit(done.stderr)
 
 
-def photographs(options, work):
+def photographs(options, work, name, count):
     """A shard of photographs and COCO's json that gives them their ids."""
     with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
         members = sorted((member for member in archive.getmembers() if member.isfile()), key=lambda member: member.name)
-        for member in members[:: max(1, len(members) // options.images)][:options.images]:
+        for member in members[:: max(1, len(members) // count)][:count]:
             member.name = pathlib.Path(member.name).name
-            archive.extract(member, work / "photographs")
-    names = sorted(path.name for path in (work / "photographs").iterdir())
-    document = {"images": [{"id": i + 1, "file_name": name} for i, name in enumerate(names)], "annotations": [], "categories": []}
-    (work / "photographs.json").write_text(json.dumps(document))
-    bitfall("pack", work / "photographs", "-o", work / "photographs", "--keep-names", ranks=1)
+            archive.extract(member, work / name)
+    names = sorted(path.name for path in (work / name).iterdir())
+    document = {"images": [{"id": i + 1, "file_name": file} for i, file in enumerate(names)], "annotations": [], "categories": []}
+    (work / f"{name}.json").write_text(json.dumps(document))
+    bitfall("pack", work / name, "-o", work / name, "--keep-names", ranks=1)
 
 
 def same_detections(ours, theirs):
@@ -94,7 +94,8 @@ def measure(name, work, options):
     network, archive, exported = work / f"{name}.pt", work / f"{name}.h5", work / f"{name}-exported.pt"
     if not network.exists():
         python(options, MAKE, name, network)
-    data = ["-d", work / "photographs-*.tar", "--preprocess", "detection", "--micro-batch", 1]
+    images = ["--preprocess", "detection", "--micro-batch", 1]
+    data, learn = ["-d", work / "photographs-*.tar", *images], ["-d", work / "calibration-*.tar", *images]
     truth = ["--annotations", work / "photographs.json"]
 
     def detects(what):
@@ -107,8 +108,7 @@ def measure(name, work, options):
     checked = bitfall("check", network, "--batch", 1, *preset, ranks=1)
     equal, detections = detects(network)
     begin = time.monotonic()
-    made = bitfall("compress", network, *data, "-o", archive, "--recipe", "paper", *preset, "--calibration-images",
-                   options.calibration_images, ranks=options.ranks)
+    made = bitfall("compress", network, *learn, "-o", archive, "--recipe", "paper", *preset, "--calibration-images", 0, ranks=options.ranks)
     seconds = time.monotonic() - begin
     bitfall("verify", archive, ranks=1)
     bitfall("export", archive, "-o", exported, ranks=1)
@@ -117,7 +117,7 @@ def measure(name, work, options):
     good = checked["same_bits"] and equal and equal_after and made["layers"] == plan["quantized_layers"]
     return good, {"model": name, "steps": checked["steps"], "layers": len(plan["layers"]), "quantized": plan["quantized_layers"],
                   "share": checked["quantized_weight_share"], "detections": detections, "equal": equal, "after": equal_after,
-                  "mib": plan["sizes"]["original_mib"], "ratio": made["information_ratio"], "seconds": seconds}
+                  "mib": plan["sizes"]["original_mib"], "smaller": made["information_bytes"] / 2**20, "ratio": made["information_ratio"], "seconds": seconds}
 
 
 def main():
@@ -135,8 +135,9 @@ def main():
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
         if not list(work.glob("photographs-*.tar")):
-            photographs(options, work)
-        print("| detector | steps | layers | weights in quantized layers | MiB | ratio | detections, equal to torchvision's | and after export | seconds |")
+            photographs(options, work, "photographs", options.images)
+            photographs(options, work, "calibration", options.calibration_images)
+        print("| detector | steps | layers | weights in quantized layers | MiB | compressed | ratio | detections, equal to torchvision's | and after export | seconds |")
         for name in options.models.split(","):
             try:
                 good, row = measure(name, work, options)
@@ -145,7 +146,7 @@ def main():
                 print(f"| {name} | FAILED: {str(error).strip().splitlines()[-1]} |", flush=True)
                 continue
             failed |= not good
-            print("| {model} | {steps} | {quantized} of {layers} | {share:.1%} | {mib:.1f} | {ratio:.1f} | {detections}, {equal} | {after} | "
+            print("| {model} | {steps} | {quantized} of {layers} | {share:.1%} | {mib:.1f} | {smaller:.3f} | {ratio:.2f} | {detections}, {equal} | {after} | "
                   "{seconds:.0f} |".format(**row) + ("" if good else " MISSED"), flush=True)
     sys.exit(failed)
 

@@ -213,3 +213,32 @@ def forward(self, x):
   });
   REQUIRE(calls == 1);
 }
+
+TEST_CASE("the teacher shares the student's values until the student changes") {
+  Network network = small_network();
+  const Network teacher = small_network();
+  REQUIRE(network.equals(teacher));
+  const auto images = small_images(3);
+  const std::int64_t conv2 = step_of(network, "conv2"), fc = step_of(network, "fc");
+  std::vector<std::int64_t> seen;
+  const auto logits =
+      walk(network, images, {.threads = 2, .teacher = &teacher}, alone, [&](const WalkStep& step) {
+        seen.push_back(step.step);
+        REQUIRE(step.teacher_inputs.size() == images.size());
+        for (std::size_t i = 0; i < images.size(); ++i) {
+          REQUIRE(same(step.teacher_inputs[i], input_of(teacher, images[i], step.step)));
+          const bool shared = step.teacher_inputs[i].const_data_ptr() == step.inputs[i].const_data_ptr();
+          REQUIRE(shared == (step.step <= conv2));
+        }
+        if (step.step == conv2) network.set_tensor("conv2.weight", network.tensor("conv2.weight") * 2);
+      });
+  REQUIRE(seen.back() == fc);
+  REQUIRE_FALSE(network.equals(teacher));
+  for (std::size_t i = 0; i < images.size(); ++i)
+    REQUIRE(same(logits[i].toTensor(), network.forward(images[i])));
+  // A student that differs from the start has values of its own.
+  (void)walk(network, images, {.teacher = &teacher}, alone, [&](const WalkStep& step) {
+    REQUIRE(step.teacher_inputs[0].const_data_ptr() != step.inputs[0].const_data_ptr());
+    REQUIRE(same(step.teacher_inputs[0], input_of(teacher, images[0], step.step)));
+  });
+}
