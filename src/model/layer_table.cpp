@@ -167,7 +167,7 @@ class Builder {
       for (const std::size_t slot : graph_.steps()[step].outputs) made_by[slot] = step;
     }
     for (std::size_t step = 0; step < table_.steps.size(); ++step) {
-      if (!table_.steps[step].layer) continue;
+      if (!table_.steps[step].layer || graph_.steps()[step].node->outputs().size() != 1) continue;
       const Value* value = graph_.steps()[step].node->output();
       std::optional<std::size_t> norm;
       const Node* user = only_user(value);

@@ -196,6 +196,34 @@ TEST_CASE("a weight that several steps use shows the inputs of all of them", "[l
   CHECK(same_bits(network.output(live), ordinary_forward(bytes, input)));  // looking has changed nothing
 }
 
+TEST_CASE("undefined tensors go into branches with layers", "[layers]") {
+  torch::jit::Module net = empty_module();
+  add_weights(net, "out", {4, 4}, 1, false);
+  add_weights(net, "fc", {4, 4}, 1, false);
+  net.register_parameter("three", values({12, 4}, 2), false);
+  net.register_parameter("zeros", at::zeros({12}), false);
+  // Without its weights, which nobody needs, attention's second output is undefined (torchvision's ViT).
+  net.define(R"(
+    def forward(self, x):
+        y, nothing = torch._native_multi_head_attention(
+            x, x, x, 4, 1, self.three, self.zeros, self.out.weight, self.zeros[:4], None, False)
+        both = (y, nothing)
+        if x.size(0) > 1:
+            y, kept = torch.linear(y, self.fc.weight), both[1]
+        else:
+            kept = y
+        return y.mean(1), kept
+  )");
+  const Network network = Network::from_bytes(bytes_of(net), "net.pt");
+  REQUIRE(network.layers().back().name == "fc");
+  LiveValues live = network.start(values({2, 3, 4}, 5));
+  for (std::int64_t step = 0; step < network.layers().back().steps.front(); ++step)
+    network.run_step(step, live);
+  const auto inputs = network.layer_inputs(network.layers().size() - 1, live);
+  REQUIRE(inputs.size() == 1);
+  CHECK(inputs[0].sizes() == at::IntArrayRef{2, 3, 4});
+}
+
 TEST_CASE("gradients reach weights in loops", "[layers]") {
   torch::jit::Module net = empty_module();
   add_weights(net, "fc", {3, 3}, 1, false);
