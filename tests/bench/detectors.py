@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import time
 
+from photographs import print_rows
 from resnet20_cifar import bitfall
 
 DETECTORS = ("maskrcnn_resnet50_fpn fasterrcnn_resnet50_fpn fasterrcnn_mobilenet_v3_large_fpn keypointrcnn_resnet50_fpn "
@@ -130,7 +131,6 @@ def main():
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--torchvision", default=sys.executable)
     options = parser.parse_args()
-    failed = False
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
@@ -138,17 +138,10 @@ def main():
             photographs(options, work, "photographs", options.images)
             photographs(options, work, "calibration", options.calibration_images)
         print("| detector | steps | layers | weights in quantized layers | MiB | compressed | ratio | detections, equal to torchvision's | and after export | seconds |")
-        for name in options.models.split(","):
-            try:
-                good, row = measure(name, work, options)
-            except SystemExit as error:
-                failed = True
-                print(f"| {name} | FAILED: {str(error).strip().splitlines()[-1]} |", flush=True)
-                continue
-            failed |= not good
-            print("| {model} | {steps} | {quantized} of {layers} | {share:.1%} | {mib:.1f} | {smaller:.3f} | {ratio:.2f} | {detections}, {equal} | {after} | "
-                  "{seconds:.0f} |".format(**row) + ("" if good else " MISSED"), flush=True)
-    sys.exit(failed)
+        well = print_rows(options.models.split(","), lambda name: measure(name, work, options),
+                          "| {model} | {steps} | {quantized} of {layers} | {share:.1%} | {mib:.1f} | {smaller:.3f} | {ratio:.2f} | "
+                          "{detections}, {equal} | {after} | {seconds:.0f} |")
+    sys.exit(not well)
 
 
 if __name__ == "__main__":

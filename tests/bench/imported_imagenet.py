@@ -10,9 +10,9 @@ figure in SHARED/data/README.md (int8: top-1 more than 2 images below), or a who
 import argparse
 import pathlib
 import sys
-import tarfile
 import tempfile
 
+from photographs import pack_photographs
 from resnet20_cifar import bitfall
 
 # file, network, top-1 and top-5 in images of 1,000, MiB of the whole file at most with fp16 and with int8 codebooks (below
@@ -39,10 +39,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
-        if not (work / "imagenet-1000").exists():
-            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
-                archive.extractall(work)
-        bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=options.ranks)
+        pack_photographs(options.shared, work, options.ranks)
         for release, name, top1, top5, most in RELEASES:
             network = work / f"{name}.pt"
             if not network.exists():

@@ -9,9 +9,9 @@ import argparse
 import pathlib
 import subprocess
 import sys
-import tarfile
 import tempfile
 
+from photographs import pack_photographs
 from resnet18_recompressed import split
 from resnet20_cifar import bitfall
 
@@ -39,9 +39,7 @@ def main():
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
         if not (work / "calibrate.tar").exists():
-            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
-                archive.extractall(work)
-            bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=options.ranks)
+            pack_photographs(options.shared, work, options.ranks)
             split(sorted(work.glob("imagenet-*.tar")), work)
         network = work / "lite0.pt"
         if not network.exists():

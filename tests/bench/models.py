@@ -11,9 +11,9 @@ import argparse
 import pathlib
 import subprocess
 import sys
-import tarfile
 import tempfile
 
+from photographs import pack_photographs, print_rows
 from resnet20_cifar import bitfall
 
 MODELS = ("resnet18 resnet34 resnet50 resnet101 resnext50_32x4d wide_resnet50_2 vgg16_bn densenet121 mobilenet_v2 mobilenet_v3_small "
@@ -100,26 +100,15 @@ def main():
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--torchvision", default=sys.executable)
     options = parser.parse_args()
-    failed = False
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
-        if not list(work.glob("imagenet-*.tar")):
-            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
-                archive.extractall(work)
-            bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=1)
+        pack_photographs(options.shared, work, ranks=1)
         print("| model | layers | weights in quantized layers | left alone | MiB | ratio | file | seconds | k-means | ns a term |")
-        for name in options.models.split(","):
-            try:
-                good, row = measure(name, work, options)
-            except SystemExit as error:
-                failed = True
-                print(f"| {name} | FAILED: {str(error).strip().splitlines()[-1]} |", flush=True)
-                continue
-            failed |= not good
-            print("| {model} | {quantized} of {layers} | {share:.1%} | {left} | {mib:.1f} | {ratio:.1f} | {file_ratio:.1f} | {seconds:.1f} | "
-                  "{kmeans:.1f} | {ns_per_term:.2f} |".format(**row) + ("" if good else " MISSED"), flush=True)
-    sys.exit(failed)
+        well = print_rows(options.models.split(","), lambda name: measure(name, work, options),
+                          "| {model} | {quantized} of {layers} | {share:.1%} | {left} | {mib:.1f} | {ratio:.1f} | {file_ratio:.1f} | "
+                          "{seconds:.1f} | {kmeans:.1f} | {ns_per_term:.2f} |")
+    sys.exit(not well)
 
 
 if __name__ == "__main__":

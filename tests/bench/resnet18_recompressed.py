@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 
 from imported_imagenet import script
+from photographs import pack_photographs
 from resnet20_cifar import bitfall
 
 DEFAULT = ["--recipe paper --bn-reestimate", "--recipe best --bn-reestimate"]
@@ -40,10 +41,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or pathlib.Path(temporary)
         work.mkdir(exist_ok=True, parents=True)
-        if not list(work.glob("imagenet-*.tar")):
-            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
-                archive.extractall(work)
-            bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=options.ranks)
+        pack_photographs(options.shared, work, options.ranks)
         split(sorted(work.glob("imagenet-*.tar")), work)
         if not (work / "resnet18.pt").exists():
             script("resnet18", work / "resnet18.pt")

@@ -11,11 +11,11 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 
 from imported_imagenet import script
+from photographs import pack_photographs
 from resnet20_cifar import bitfall
 
 FORWARD = """
@@ -58,10 +58,7 @@ def main():
         network = work / "resnet50.pt"
         if not network.exists():
             script("resnet50", network)
-        if not list(work.glob("imagenet-*.tar")):
-            with tarfile.open(options.shared / "data/imagenet/images.tar") as archive:
-                archive.extractall(work)
-            bitfall("pack", work / "imagenet-1000", "-o", work / "imagenet", "--shard-images", 250, ranks=1)
+        pack_photographs(options.shared, work, ranks=1)
         shapes = [(1, 2), (2, 1)]
         forward, total, kmeans, peak, last = [], {s: [] for s in shapes}, {s: [] for s in shapes}, {}, {}
         for _ in range(options.repeats):
