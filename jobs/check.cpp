@@ -57,9 +57,7 @@ Trial try_network(const Network& network, const std::string& bytes, const CheckO
                   std::uint64_t seed) {
   const c10::AutoGradMode no_gradients(false);
   const at::Tensor input = random_input(options, seed);
-  LiveValues values = network.start(input.clone());
-  for (std::int64_t step = 0; step < network.step_count(); ++step) network.run_step(step, values);
-  const c10::IValue result = network.result(values);
+  const c10::IValue result = network.run(input.clone());
   Trial trial;
   trial.same_bits =
       same_bits(result, ordinary_forward(bytes, options.model, input)) &&

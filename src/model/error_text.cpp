@@ -64,4 +64,10 @@ void throw_as_ours(const std::exception& error, const std::string& where) {
   throw DataError(where + ": " + essential_line(error));
 }
 
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
 }  // namespace bitfall

@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <exception>
 #include <string>
 
@@ -12,5 +14,8 @@ namespace bitfall {
 /// the device's does or the device itself has failed, DataError for everything else, which comes from a
 /// network and images that don't fit each other. `where` begins the message.
 [[noreturn]] void throw_as_ours(const std::exception& error, const std::string& where);
+
+/// "[2, 3, 224, 224]"
+[[nodiscard]] std::string shape_text(at::IntArrayRef shape);
 
 }  // namespace bitfall

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bitfall/errors.hpp"
+#include "model/error_text.hpp"
 
 namespace bitfall {
 namespace {
@@ -73,12 +74,6 @@ c10::IValue choose(const c10::IValue& result, const std::string& name) {
       "; choose one with --logits: " + list_of(parts));
 }
 
-std::string part_shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
 }  // namespace
 
 at::Tensor logits_of(const c10::IValue& result, const std::string& part) {
@@ -88,7 +83,7 @@ at::Tensor logits_of(const c10::IValue& result, const std::string& part) {
                     "; bitfall needs one tensor of logits [N, classes]");
   }
   if (value.toTensor().dim() != 2) {
-    throw DataError("the network returns a tensor of shape " + part_shape_text(value.toTensor().sizes()) +
+    throw DataError("the network returns a tensor of shape " + shape_text(value.toTensor().sizes()) +
                     "; bitfall needs logits [N, classes]");
   }
   return value.toTensor();

@@ -15,6 +15,7 @@
 #include "model/detections.hpp"
 #include "model/device_copy.hpp"
 #include "model/error_text.hpp"
+#include "model/image_list.hpp"
 #include "model/layer_table.hpp"
 #include "model/logits.hpp"
 #include "model/module_file.hpp"
@@ -24,19 +25,6 @@
 
 namespace bitfall {
 namespace {
-
-/// A batch as the list of its images.
-c10::List<at::Tensor> as_list(const at::Tensor& batch) {
-  c10::List<at::Tensor> images;
-  for (at::Tensor& image : batch.unbind(0)) images.push_back(std::move(image));
-  return images;
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
 
 /// Turns the arguments of aten::batch_norm(input, weight?, bias?, running_mean?, running_var?, training,
 /// momentum, eps, cudnn_enabled) into those of training, with statistics of its own: with momentum 1 they
@@ -198,8 +186,8 @@ std::string Network::describe_step(std::int64_t step) const {
 
 LiveValues Network::start(at::Tensor input) const {
   const auto& type = impl_->graph.graph().inputs()[1]->type();
-  const bool takes_list = type->isSubtypeOf(*c10::ListType::ofTensors());
-  if (!takes_list && !c10::TensorType::get()->isSubtypeOf(*type)) {
+  const bool wants_list = takes_list(*type);
+  if (!wants_list && !c10::TensorType::get()->isSubtypeOf(*type)) {
     throw DataError("the network's forward takes " + type->str() +
                     ", but bitfall gives one tensor of images or a list of them");
   }
@@ -207,7 +195,7 @@ LiveValues Network::start(at::Tensor input) const {
   values.kept_elsewhere_ = impl_->storages;
   values.slots_.resize(impl_->graph.slot_count());
   const at::Tensor there = impl_->copy ? place(input) : std::move(input);
-  values.slots_[impl_->graph.input_slot()] = takes_list ? c10::IValue(as_list(there)) : c10::IValue(there);
+  values.slots_[impl_->graph.input_slot()] = wants_list ? c10::IValue(as_list(there)) : c10::IValue(there);
   return values;
 }
 

@@ -1,6 +1,5 @@
 #include "model/ordinary_forward.hpp"
 
-#include <ATen/core/List.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
@@ -10,6 +9,7 @@
 
 #include "bitfall/errors.hpp"
 #include "model/error_text.hpp"
+#include "model/image_list.hpp"
 #include "model/module_file.hpp"
 
 namespace bitfall {
@@ -46,16 +46,10 @@ c10::IValue ordinary_forward(const std::string& bytes, const std::string& source
   const torch::jit::GraphOptimizerEnabledGuard as_written(false);  // the second run would be fused otherwise
   torch::jit::Module module = load_module(bytes, source);
   const auto& arguments = module.get_method("forward").function().getSchema().arguments();
-  const bool takes_list =
-      arguments.size() > 1 && arguments[1].type()->isSubtypeOf(*c10::ListType::ofTensors());
+  const bool wants_list = arguments.size() > 1 && takes_list(*arguments[1].type());
   const auto run = [&](const at::Tensor& images) {
-    c10::IValue given = images.clone();  // operators may write to their inputs
-    if (takes_list) {
-      c10::List<at::Tensor> list;
-      for (at::Tensor& image : given.toTensor().unbind(0)) list.push_back(std::move(image));
-      given = std::move(list);
-    }
-    return module.forward({std::move(given)});
+    const at::Tensor given = images.clone();  // operators may write to their inputs
+    return module.forward({wants_list ? c10::IValue(as_list(given)) : c10::IValue(given)});
   };
   try {
     if (before.defined()) static_cast<void>(run(before));
