@@ -38,15 +38,6 @@ Shortcuts shortcuts_of(const Network& network, const Layer& layer, const WalkSte
           gain_of(network, network.shortcut_norm(step.step), layer.rows())};
 }
 
-/// The teacher's inputs have the student's shapes on all ranks. They have not behind a choice that depends on
-/// values, such as a detector's proposals.
-bool corresponds(const WalkStep& step, const Communicator& communicator) {
-  bool same = step.inputs.size() == step.teacher_inputs.size();
-  for (std::size_t i = 0; same && i < step.inputs.size(); ++i)
-    same = step.inputs[i].sizes() == step.teacher_inputs[i].sizes();
-  return communicator.max(std::int64_t{same ? 0 : 1}) == 0;
-}
-
 LayerMoments measure_fully(const Network& network, std::size_t layer_index, std::int64_t d,
                            const at::Tensor& weight, const WalkStep& step, const MomentParameters& given,
                            const JobContext& context) {
@@ -58,12 +49,16 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
                                       .image_names = given.image_names};
   LayerMoments moments;
   FullGram gram = accumulate_full_gram(layer, step.inputs, parameters, context.communicator);
-  if (given.match_teacher && corresponds(step, context.communicator)) {
+  if (given.match_teacher) {
     const at::Tensor plain = weight.to(at::kFloat).contiguous();
-    const std::span values(plain.const_data_ptr<float>(), static_cast<std::size_t>(plain.numel()));
-    moments.wanted_outputs = accumulate_cross_moments(
-        layer, values, step.teacher_inputs, step.inputs,
-        shortcuts_of(network, layer, step, given.mend_shortcuts), parameters, context.communicator);
+    const WantedOutput wanted{
+        .weight = std::span(plain.const_data_ptr<float>(), static_cast<std::size_t>(plain.numel())),
+        .teacher_inputs = step.teacher_inputs,
+        .teacher_outputs = step.teacher_outputs,
+        .bias = step.teacher_outputs.empty() ? at::Tensor() : step.teacher->convolution_bias(step.step),
+        .shortcuts = shortcuts_of(network, layer, step, given.mend_shortcuts)};
+    moments.wanted_outputs =
+        accumulate_cross_moments(layer, wanted, step.inputs, parameters, context.communicator);
   }
   moments.per_position = diagonal_blocks(gram, d);
   moments.full = std::move(gram.lower);

@@ -64,13 +64,23 @@ struct Shortcuts {
   std::vector<float> gain;  ///< of each row; a row of gain 0 makes up for nothing
 };
 
+/// The output that is wanted of a layer: y = W x_t + (s_t - s_s) / gain, x_t the unfolded inputs in the
+/// teacher, s_t and s_s the shortcuts that the output is added to.
+struct WantedOutput {
+  std::span<const float> weight = {};               ///< W
+  std::span<const at::Tensor> teacher_inputs = {};  ///< of which W x_t is computed, or
+  std::span<const at::Tensor> teacher_outputs =
+      {};                ///< W x_t + bias, [N, rows, H, W] for each local micro-batch
+  at::Tensor bias = {};  ///< [rows]; undefined: 0
+  Shortcuts shortcuts = {};
+};
+
 /// B = sum y x_s^T over the rows that accumulate_full_gram sums, x_s the student's unfolded inputs there;
-/// rows x D, C order. y = W x_t + (s_t - s_s) / gain is the output that is wanted, x_t the unfolded inputs in
-/// the teacher, s_t and s_s the shortcuts that the output is added to. `weight` is W (collective).
-[[nodiscard]] std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
-                                                           std::span<const at::Tensor> teacher_inputs,
+/// rows x D, C order (collective). Empty where the teacher's tensors have not the shapes that the student's
+/// inputs call for on all ranks: they have not behind a choice that depends on values, such as a detector's
+/// proposals.
+[[nodiscard]] std::vector<double> accumulate_cross_moments(const Layer& layer, const WantedOutput& wanted,
                                                            std::span<const at::Tensor> inputs,
-                                                           const Shortcuts& shortcuts,
                                                            const FullGramParameters& parameters,
                                                            const Communicator& communicator);
 
@@ -86,8 +96,11 @@ struct WalkStep {
   std::int64_t step = 0;
   std::optional<std::size_t> layer;  ///< index into Network::layers(); none: the step is a batch norm
   std::span<const at::Tensor> inputs;
-  const Network* teacher = nullptr;  ///< WalkParameters::teacher, and its inputs of the step:
+  const Network* teacher = nullptr;  ///< WalkParameters::teacher, and its inputs of the step
   std::span<const at::Tensor> teacher_inputs;
+  /// In place of the inputs where the teacher, on its own way, has run a step of
+  /// Network::is_plain_convolution: what it made.
+  std::span<const at::Tensor> teacher_outputs;
   /// Network::shortcut of each, with a teacher and where the step has one and no other uses the layer.
   std::span<const at::Tensor> shortcuts, teacher_shortcuts;
 };

@@ -111,6 +111,13 @@ class Network {
   /// in this or a later step. Where it runs more than once, found by running the steps from its first use to
   /// its last on a copy of the values that they use.
   [[nodiscard]] std::vector<at::Tensor> layer_inputs(std::size_t layer, const LiveValues& values) const;
+  /// Whether the step computes a convolution over two dimensions, of one group, that no other step computes:
+  /// its output is W x + bias, x the unfolded input.
+  [[nodiscard]] bool is_plain_convolution(std::int64_t step) const;
+  /// Of such a step: its output, after it has run and before the next one runs.
+  [[nodiscard]] at::Tensor step_output(std::int64_t step, const LiveValues& values) const;
+  /// Of such a step: [rows], where passes run; undefined when it has none.
+  [[nodiscard]] at::Tensor convolution_bias(std::int64_t step) const;
   /// Whether the output of the layer that the step computes goes, through a batch norm at most, into a sum
   /// whose other addend is there before the step runs: a residual block with an identity shortcut.
   [[nodiscard]] bool has_shortcut(std::int64_t step) const;

@@ -59,7 +59,7 @@ at::Tensor DeviceRows::gather(std::span<const RowAddress> rows) const {
   return at::take(flat_, places.unsqueeze(1) + offsets_.unsqueeze(0));
 }
 
-at::Tensor gather_outputs(const at::Tensor& outputs, std::span<const RowAddress> rows) {
+at::Tensor outputs_at(const at::Tensor& outputs, std::span<const RowAddress> rows) {
   const std::int64_t channels = outputs.size(1), positions = outputs.size(2) * outputs.size(3);
   std::vector<std::int64_t> first, channel;
   for (const RowAddress& row : rows) first.push_back(row.image * channels * positions + row.position);

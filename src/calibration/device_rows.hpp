@@ -32,7 +32,7 @@ class DeviceRows {
 };
 
 /// The values at `rows` of outputs [N, channels, H, W]: [channels, count].
-[[nodiscard]] at::Tensor gather_outputs(const at::Tensor& outputs, std::span<const RowAddress> rows);
+[[nodiscard]] at::Tensor outputs_at(const at::Tensor& outputs, std::span<const RowAddress> rows);
 
 /// Sums of float products as integers of one scale: the same bits in any order.
 class DeviceSums {

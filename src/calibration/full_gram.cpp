@@ -1,10 +1,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/exact_sum.hpp"
@@ -59,17 +57,6 @@ class Triangle {
   std::vector<std::int64_t> sums_;
 };
 
-/// max |s_t - s_s| / |gain|
-double largest_difference(const Shortcuts& shortcuts) {
-  double least_gain = HUGE_VAL, largest = 0;
-  for (const float gain : shortcuts.gain)
-    if (gain != 0) least_gain = std::min(least_gain, std::abs(double(gain)));
-  for (std::size_t i = 0; i < shortcuts.teacher.size(); ++i)
-    largest =
-        std::max(largest, double((shortcuts.teacher[i] - shortcuts.student[i]).abs().max().item<float>()));
-  return largest / least_gain;
-}
-
 /// All positions of all images through products of shifted planes.
 std::vector<double> shifted_triangle(const Layer& layer, const SampledRows& sampled, const FixedPoint& scale,
                                      int threads, const Communicator& communicator) {
@@ -114,52 +101,6 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
   triangle.set(on_device.values());
   gram.lower = triangle.total(communicator);
   return gram;
-}
-
-std::vector<double> accumulate_cross_moments(const Layer& layer, std::span<const float> weight,
-                                             std::span<const at::Tensor> teacher_inputs,
-                                             std::span<const at::Tensor> inputs, const Shortcuts& shortcuts,
-                                             const FullGramParameters& parameters,
-                                             const Communicator& communicator) {
-  const SampledRows student(layer, inputs, parameters, communicator);
-  const SampledRows teacher(layer, teacher_inputs, parameters, communicator);
-  const std::int64_t columns = layer.columns(), rows = layer.rows();
-  double largest_row = 0;  // of sum |w|
-  for (std::int64_t r = 0; r < rows; ++r) {
-    double sum = 0;
-    for (std::int64_t p = 0; p < columns; ++p)
-      sum += std::abs(double(weight[static_cast<std::size_t>(r * columns + p)]));
-    largest_row = std::max(largest_row, sum);
-  }
-  const bool makes_up = communicator.max(std::int64_t{student.fit(shortcuts) ? 0 : 1}) == 0;
-  const double largest_output =
-      largest_row * teacher.largest() + (makes_up ? communicator.max(largest_difference(shortcuts)) : 0.0);
-  const FixedPoint scale = FixedPoint::for_sum(1.01 * largest_output * student.largest(), student.rows());
-  at::Tensor w = at::from_blob(const_cast<float*>(weight.data()), {rows, columns}, at::kFloat);
-  if (!student.inputs().empty()) w = w.to(student.inputs().front().device());
-  std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * columns), 0);
-  DeviceSums on_device(scale);
-  at::Tensor of_student, of_teacher;
-  student.each_chunk("cross moments", [&](const SampledRows::Chunk& chunk) {
-    const at::Tensor given = student.gather(chunk, of_student);
-    const at::Tensor outputs = at::mm(w, teacher.gather(chunk, of_teacher).t()).contiguous();
-    if (makes_up) student.add_shortcuts(chunk, shortcuts, outputs);
-    if (student.on_device()) return on_device.add(at::mm(outputs, given));
-    constexpr std::int64_t panel_rows = 64;
-    parallel_for((rows + panel_rows - 1) / panel_rows, parameters.threads, [&](std::int64_t panel) {
-      const std::int64_t first = panel * panel_rows;
-      const std::int64_t count = std::min(panel_rows, rows - first);
-      const at::Tensor product = at::mm(outputs.narrow(0, first, count), given).contiguous();
-      const float* value = product.const_data_ptr<float>();
-      std::int64_t* sum = sums.data() + first * columns;
-      for (std::int64_t i = 0; i < count * columns; ++i) sum[i] += scale.to_integer(double(value[i]));
-    });
-  });
-  if (std::vector<std::int64_t> found = on_device.values(); !found.empty()) sums = std::move(found);
-  communicator.sum(sums);
-  std::vector<double> moments(sums.size());
-  for (std::size_t i = 0; i < sums.size(); ++i) moments[i] = scale.to_double(sums[i]);
-  return moments;
 }
 
 std::vector<double> diagonal_blocks(const FullGram& gram, std::int64_t d) {

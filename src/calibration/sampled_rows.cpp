@@ -1,11 +1,8 @@
 #include "calibration/sampled_rows.hpp"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <utility>
@@ -13,6 +10,7 @@
 #include "bitfall/errors.hpp"
 #include "bitfall/random.hpp"
 #include "calibration/flat_layer.hpp"
+#include "calibration/magnitude.hpp"
 #include "calibration/shifted_gram.hpp"
 #include "calibration/torch_errors.hpp"
 #include "parallel/threads.hpp"
@@ -21,30 +19,6 @@ namespace bitfall {
 namespace {
 
 constexpr std::int64_t chunk_rows = 1024;
-
-double largest_on_device(std::span<const at::Tensor> inputs) {
-  double largest = 0;
-  for (const at::Tensor& input : inputs) {
-    if (input.numel() == 0) continue;
-    const double most = input.abs().max().item<double>();  // NaN, if one value is
-    largest = std::max(largest, std::isnan(most) ? HUGE_VAL : most);
-  }
-  return largest;
-}
-
-double largest_magnitude(std::span<const at::Tensor> inputs, int threads) {
-  std::vector<double> largest(inputs.size(), 0.0);
-  parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t i) {
-    const float* value = inputs[static_cast<std::size_t>(i)].const_data_ptr<float>();
-    const float* end = value + inputs[static_cast<std::size_t>(i)].numel();
-    // Without their sign, floats have the order of their bits, NaN above infinity: a loop that vectorises.
-    std::uint32_t most = 0;
-    for (; value < end; ++value) most = std::max(most, std::bit_cast<std::uint32_t>(*value) & 0x7fffffffU);
-    const auto found = static_cast<double>(std::bit_cast<float>(most));
-    largest[static_cast<std::size_t>(i)] = std::isnan(found) ? HUGE_VAL : found;
-  });
-  return largest.empty() ? 0 : *std::max_element(largest.begin(), largest.end());
-}
 
 /// Images of all ranks before this one's, and of all.
 std::pair<std::int64_t, std::int64_t> image_range(std::int64_t local, const Communicator& communicator) {
@@ -87,8 +61,7 @@ SampledRows::SampledRows(const Layer& given, std::span<const at::Tensor> inputs,
             images += windows_.back().images();
             if (!here) device_rows_.emplace_back(layer, inputs_.back());
           }
-          largest_ = device_rows_.empty() ? largest_magnitude(inputs_, parameters.threads)
-                                          : largest_on_device(inputs_);
+          largest_ = largest_magnitude(inputs_, parameters.threads);
         },
         [&] { return "layer '" + layer.name + "'"; });
     if (!(largest_ < 1e19)) throw_bad_input(layer, inputs, parameters.image_names);
@@ -158,20 +131,15 @@ void SampledRows::each_chunk(const std::string& what, const std::function<void(c
   });
 }
 
-bool SampledRows::fit(const Shortcuts& shortcuts) const {
-  const std::int64_t rows = layer_.rows();
-  const auto fits = [&](std::span<const at::Tensor> tensors) {
-    if (tensors.size() != windows_.size()) return false;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      const at::Tensor& tensor = tensors[i];
-      if (tensor.dim() != 4 || tensor.scalar_type() != at::kFloat || tensor.size(0) != windows_[i].images() ||
-          tensor.size(1) != rows || tensor.size(2) * tensor.size(3) != windows_[i].positions())
-        return false;
-    }
-    return true;
-  };
-  return layer_.groups == 1 && std::cmp_equal(shortcuts.gain.size(), rows) && fits(shortcuts.teacher) &&
-         fits(shortcuts.student);
+bool SampledRows::fit_outputs(std::span<const at::Tensor> tensors) const {
+  if (layer_.groups != 1 || tensors.size() != windows_.size()) return false;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const at::Tensor& tensor = tensors[i];
+    if (tensor.dim() != 4 || tensor.scalar_type() != at::kFloat || tensor.size(0) != windows_[i].images() ||
+        tensor.size(1) != layer_.rows() || tensor.size(2) * tensor.size(3) != windows_[i].positions())
+      return false;
+  }
+  return true;
 }
 
 std::span<const RowAddress> SampledRows::addresses(const Chunk& chunk) const {
@@ -179,29 +147,21 @@ std::span<const RowAddress> SampledRows::addresses(const Chunk& chunk) const {
       .subspan(static_cast<std::size_t>(chunk.first), static_cast<std::size_t>(chunk.count));
 }
 
-void SampledRows::add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, const at::Tensor& out) const {
-  const at::Tensor teacher = shortcuts.teacher[chunk.micro_batch].contiguous();
-  const at::Tensor student = shortcuts.student[chunk.micro_batch].contiguous();
-  const std::int64_t rows = layer_.rows(), positions = windows_[chunk.micro_batch].positions();
+at::Tensor SampledRows::gather_outputs(const Chunk& chunk, std::span<const at::Tensor> outputs) const {
   const auto chosen = addresses(chunk);
-  if (on_device_) {
-    const at::Tensor gain = at::tensor(at::ArrayRef<float>(shortcuts.gain)).to(out.device()).unsqueeze(1);
-    const at::Tensor difference = (gather_outputs(teacher, chosen) - gather_outputs(student, chosen)) / gain;
-    out.add_(difference.masked_fill(gain == 0, 0));
-    return;
-  }
-  const float* right = teacher.const_data_ptr<float>();
-  const float* given = student.const_data_ptr<float>();
-  float* sum = out.mutable_data_ptr<float>();
+  const at::Tensor& given = outputs[chunk.micro_batch];
+  if (on_device_) return outputs_at(given, chosen);
+  const std::int64_t rows = layer_.rows(), positions = windows_[chunk.micro_batch].positions();
+  at::Tensor gathered = at::empty({rows, chunk.count}, at::kFloat);
+  const float* value = given.const_data_ptr<float>();
+  float* out = gathered.mutable_data_ptr<float>();
   parallel_for(rows, parameters_.threads, [&](std::int64_t row) {
-    const float gain = shortcuts.gain[static_cast<std::size_t>(row)];
-    if (gain == 0) return;
     for (std::int64_t i = 0; i < chunk.count; ++i) {
       const RowAddress& at = chosen[static_cast<std::size_t>(i)];
-      const std::int64_t place = (at.image * rows + row) * positions + at.position;
-      sum[row * chunk.count + i] += (right[place] - given[place]) / gain;
+      out[row * chunk.count + i] = value[(at.image * rows + row) * positions + at.position];
     }
   });
+  return gathered;
 }
 
 at::Tensor SampledRows::gather(const Chunk& chunk, at::Tensor& memory) const {

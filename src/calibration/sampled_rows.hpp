@@ -37,11 +37,10 @@ class SampledRows {
   /// Calls `work` for each chunk of this rank, one after the other; an error on one rank ends all
   /// (collective).
   void each_chunk(const std::string& what, const std::function<void(const Chunk&)>& work) const;
-  /// out[r][i] += (teacher - student)[image, r, position] of the chunk's row i / gain[r], out being rows x
-  /// count, where the inputs lie.
-  void add_shortcuts(const Chunk& chunk, const Shortcuts& shortcuts, const at::Tensor& out) const;
-  /// Whether shortcuts have the shape of the layer's outputs.
-  [[nodiscard]] bool fit(const Shortcuts& shortcuts) const;
+  /// Whether `tensors` have the shape of the layer's outputs, [N, rows, H, W], of one group (not collective).
+  [[nodiscard]] bool fit_outputs(std::span<const at::Tensor> tensors) const;
+  /// [rows, count]: of such outputs, contiguous, the values at a chunk's positions.
+  [[nodiscard]] at::Tensor gather_outputs(const Chunk& chunk, std::span<const at::Tensor> outputs) const;
   /// The rows of a chunk, [count, D], where the inputs lie; on the host in `memory`, which the next call may
   /// use again.
   [[nodiscard]] at::Tensor gather(const Chunk& chunk, at::Tensor& memory) const;

@@ -87,6 +87,13 @@ class Frontier {
     return inputs;
   }
 
+  /// What a step of Network::is_plain_convolution has just made, one tensor for each micro-batch.
+  [[nodiscard]] std::vector<at::Tensor> step_outputs(std::int64_t step) const {
+    std::vector<at::Tensor> outputs;
+    for (const LiveValues& values : values_) outputs.push_back(network_.step_output(step, values));
+    return outputs;
+  }
+
   /// What the step's output will be added to, one tensor for each micro-batch.
   [[nodiscard]] std::vector<at::Tensor> shortcuts(std::int64_t step) const {
     std::vector<at::Tensor> shortcuts;
@@ -178,6 +185,7 @@ class Walkers {
           .inputs = inputs,
           .teacher = teacher_network_,
           .teacher_inputs = known,
+          .teacher_outputs = {},
           .shortcuts = {},
           .teacher_shortcuts = {}});
   }
@@ -185,23 +193,32 @@ class Walkers {
   /// `step` is the first that uses the layer.
   void show_layer(std::int64_t step, std::size_t layer) {
     const auto inputs = student_->layer_inputs(step, layer);
-    const auto known = teacher_ ? teacher_->layer_inputs(step, layer) : also_of_teacher(inputs);
     const bool sums = teacher_network_ != nullptr && network_.layers()[layer].steps.size() == 1 &&
                       network_.has_shortcut(step) && teacher_network_->has_shortcut(step);
     const auto shortcuts = sums ? student_->shortcuts(step) : std::vector<at::Tensor>();
     const auto right = sums && teacher_ ? teacher_->shortcuts(step) : also_of_teacher(shortcuts);
+    std::vector<at::Tensor> known, made;
+    if (teacher_ && teacher_network_->is_plain_convolution(step)) {
+      teacher_->run(step);
+      teacher_is_ahead_ = true;
+      made = teacher_->step_outputs(step);
+    } else {
+      known = teacher_ ? teacher_->layer_inputs(step, layer) : also_of_teacher(inputs);
+    }
     show({.step = step,
           .layer = layer,
           .inputs = inputs,
           .teacher = teacher_network_,
           .teacher_inputs = known,
+          .teacher_outputs = made,
           .shortcuts = shortcuts,
           .teacher_shortcuts = right});
   }
 
   void run(std::int64_t step) {
     student_->run(step);
-    if (teacher_) teacher_->run(step);
+    if (teacher_ && !teacher_is_ahead_) teacher_->run(step);
+    teacher_is_ahead_ = false;
   }
 
   [[nodiscard]] std::vector<c10::IValue> results() const { return student_->results(); }
@@ -227,6 +244,7 @@ class Walkers {
   const std::function<void(const WalkStep&)>& visitor_;
   std::uint64_t changes_;  ///< of the network, when the walk began
   bool together_ = false;
+  bool teacher_is_ahead_ = false;  ///< by the step that is shown
   std::optional<Frontier> student_, teacher_;
 };
 

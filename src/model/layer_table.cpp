@@ -47,6 +47,7 @@ class Builder {
     for (std::size_t i = 0; i < table_.layers.size(); ++i)
       table_.steps[static_cast<std::size_t>(table_.layers[i].steps.front())].first_uses.push_back(i);
     for (BatchNormStep& norm : table_.norms) norm.foldable = is_foldable(norm);
+    for (std::size_t step = 0; step < table_.steps.size(); ++step) find_bias(step);
     find_shortcuts();
     list_tensors();
     return std::move(table_);
@@ -157,6 +158,18 @@ class Builder {
       if (used == uses_.end() || used->second != std::set<std::string>{key_of(norm)}) return false;
     }
     return true;
+  }
+
+  void find_bias(std::size_t step) {
+    StepMeaning& meaning = table_.steps[step];
+    const Node* node = graph_.steps()[step].node;
+    if (!meaning.layer || node->outputs().size() != 1 || node->output()->uses().empty()) return;
+    const Layer& layer = table_.layers[*meaning.layer];
+    const bool plain = layer.kind == LayerKind::convolution && layer.weight_shape.size() == 4 &&
+                       layer.groups == 1 && !layer.transposed && layer.steps.size() == 1 &&
+                       layer.obstacle.empty();
+    const std::size_t slot = graph_.slot_of(node->input(2));
+    if (plain && graph_.fixed(slot) != nullptr) meaning.bias = slot;
   }
 
   void find_shortcuts() {

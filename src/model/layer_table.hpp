@@ -26,6 +26,7 @@ struct StepMeaning {
   std::optional<std::size_t> norm;      ///< index into LayerTable::norms
   std::optional<std::size_t> input;     ///< slot of the tensor that the layer or batch norm reads
   std::optional<ShortcutSum> sum;       ///< of a layer: what its output is added to
+  std::optional<std::size_t> bias;      ///< of Network::is_plain_convolution: slot of its bias, or of None
   std::vector<std::size_t> first_uses;  ///< layers that no step before this one uses
   /// Of layers that run inside the step, in a loop or a branch: place in the graph, layer.
   std::vector<std::pair<std::int64_t, std::size_t>> observed;

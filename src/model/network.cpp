@@ -296,6 +296,24 @@ at::Tensor Network::step_input(std::int64_t index, const LiveValues& values) con
   return value.toTensor();
 }
 
+bool Network::is_plain_convolution(std::int64_t index) const {
+  return impl_->table.steps.at(static_cast<std::size_t>(index)).bias.has_value();
+}
+
+at::Tensor Network::step_output(std::int64_t index, const LiveValues& values) const {
+  BITFALL_ASSERT(is_plain_convolution(index), describe_step(index));
+  const std::size_t slot = impl_->graph.steps().at(static_cast<std::size_t>(index)).outputs.front();
+  const c10::IValue& value = values.slots_.at(slot);
+  BITFALL_ASSERT(value.isTensor(), describe_step(index));
+  return value.toTensor();
+}
+
+at::Tensor Network::convolution_bias(std::int64_t index) const {
+  BITFALL_ASSERT(is_plain_convolution(index), describe_step(index));
+  const c10::IValue* bias = impl_->fixed(*impl_->table.steps.at(static_cast<std::size_t>(index)).bias);
+  return bias->isTensor() ? bias->toTensor() : at::Tensor();
+}
+
 bool Network::has_shortcut(std::int64_t index) const {
   return impl_->table.steps.at(static_cast<std::size_t>(index)).sum.has_value();
 }

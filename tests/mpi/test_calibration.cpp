@@ -82,13 +82,20 @@ TEST_CASE("whole Gram matrices and cross moments do not depend on the number of 
         given.push_back(right.back() * 0.5);
       }
       const auto right_here = mine(right, world), given_here = mine(given, world);
-      REQUIRE(
-          accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world),
-                                   {right_here, given_here, gain}, parameters, world) ==
-          accumulate_cross_moments(layer, weight, teacher, student, {right, given, gain}, parameters, alone));
-      REQUIRE(accumulate_cross_moments(layer, weight, mine(teacher, world), mine(student, world), {},
-                                       parameters, world) ==
-              accumulate_cross_moments(layer, weight, teacher, student, {}, parameters, alone));
+      const auto student_here = mine(student, world), teacher_here = mine(teacher, world);
+      WantedOutput here{.weight = weight, .teacher_inputs = teacher_here};
+      WantedOutput all{.weight = weight, .teacher_inputs = teacher};
+      REQUIRE(accumulate_cross_moments(layer, here, student_here, parameters, world) ==
+              accumulate_cross_moments(layer, all, student, parameters, alone));
+      here.shortcuts = {right_here, given_here, gain};
+      all.shortcuts = {right, given, gain};
+      REQUIRE(accumulate_cross_moments(layer, here, student_here, parameters, world) ==
+              accumulate_cross_moments(layer, all, student, parameters, alone));
+      // The teacher's outputs; the shortcuts have their shape.
+      here = {.teacher_outputs = right_here, .bias = at::ones({4}), .shortcuts = here.shortcuts};
+      all = {.teacher_outputs = right, .bias = at::ones({4}), .shortcuts = all.shortcuts};
+      REQUIRE(accumulate_cross_moments(layer, here, student_here, parameters, world) ==
+              accumulate_cross_moments(layer, all, student, parameters, alone));
     }
   }
 }

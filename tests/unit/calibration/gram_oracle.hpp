@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bitfall/calibration.hpp"
+#include "catch.hpp"
 
 namespace bitfall::test {
 
@@ -65,11 +66,16 @@ inline at::Tensor unfolded(const Layer& layer, const at::Tensor& input) {
       .reshape({-1, layer.columns()});
 }
 
-/// [m, d, d] in double.
-inline at::Tensor gram_oracle(const Layer& layer, const std::vector<at::Tensor>& inputs, std::int64_t d) {
+/// Of all inputs, one after the other.
+inline at::Tensor all_rows(const Layer& layer, const std::vector<at::Tensor>& inputs) {
   std::vector<at::Tensor> parts;
   for (const at::Tensor& input : inputs) parts.push_back(unfolded(layer, input));
-  const at::Tensor x = at::cat(parts)
+  return at::cat(parts).contiguous();
+}
+
+/// [m, d, d] in double.
+inline at::Tensor gram_oracle(const Layer& layer, const std::vector<at::Tensor>& inputs, std::int64_t d) {
+  const at::Tensor x = all_rows(layer, inputs)
                            .reshape({-1, layer.columns() / d, d})
                            .permute({1, 2, 0})
                            .contiguous();  // [m, d, samples]
@@ -97,6 +103,23 @@ inline Layer linear(std::int64_t rows, std::int64_t columns) {
   layer.kind = LayerKind::linear;
   layer.weight_shape = {rows, columns};
   return layer;
+}
+
+inline void check_close(const std::vector<double>& found, const at::Tensor& expected, double tolerance) {
+  const at::Tensor plain = expected.contiguous();
+  REQUIRE(found.size() == static_cast<std::size_t>(plain.numel()));
+  const double largest = plain.abs().max().item<double>();
+  for (std::size_t i = 0; i < found.size(); ++i)
+    REQUIRE(std::abs(found[i] - plain.const_data_ptr<double>()[i]) <= tolerance * largest);
+}
+
+/// Small layers over small_images.
+inline std::vector<Layer> small_layers() {
+  return {convolution({4, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
+          convolution({4, 3, 3, 3}, {2, 1}, {0, 2}, {1, 2}, 1),
+          convolution({6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 3),
+          convolution({4, 3, 1, 1}, {2, 2}, {0, 0}, {1, 1}, 1),
+          convolution({2, 3, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 1)};
 }
 
 }  // namespace bitfall::test

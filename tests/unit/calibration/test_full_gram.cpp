@@ -1,4 +1,4 @@
-// The whole Gram matrix and the teacher's part of it against dense products in double.
+// The whole Gram matrix against dense products in double.
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 
@@ -17,20 +17,6 @@ using namespace bitfall::test;
 
 namespace {
 
-at::Tensor all_rows(const Layer& layer, const std::vector<at::Tensor>& inputs) {
-  std::vector<at::Tensor> parts;
-  for (const at::Tensor& input : inputs) parts.push_back(unfolded(layer, input));
-  return at::cat(parts).contiguous();
-}
-
-void check_close(const std::vector<double>& found, const at::Tensor& expected, double tolerance) {
-  const at::Tensor plain = expected.contiguous();
-  REQUIRE(found.size() == static_cast<std::size_t>(plain.numel()));
-  const double largest = plain.abs().max().item<double>();
-  for (std::size_t i = 0; i < found.size(); ++i)
-    REQUIRE(std::abs(found[i] - plain.const_data_ptr<double>()[i]) <= tolerance * largest);
-}
-
 std::vector<double> square(const FullGram& gram) {
   std::vector<double> values;
   for (std::int64_t a = 0; a < gram.columns; ++a)
@@ -39,14 +25,6 @@ std::vector<double> square(const FullGram& gram) {
       values.push_back(gram.lower[static_cast<std::size_t>(high * (high + 1) / 2 + low)]);
     }
   return values;
-}
-
-std::vector<Layer> layers() {
-  return {convolution({4, 3, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 1),
-          convolution({4, 3, 3, 3}, {2, 1}, {0, 2}, {1, 2}, 1),
-          convolution({6, 1, 3, 3}, {1, 1}, {1, 1}, {1, 1}, 3),
-          convolution({4, 3, 1, 1}, {2, 2}, {0, 0}, {1, 1}, 1),
-          convolution({2, 3, 5, 5}, {1, 1}, {2, 2}, {1, 1}, 1)};
 }
 
 }  // namespace
@@ -69,7 +47,7 @@ TEST_CASE("whole Gram matrices of convolutions over one and three dimensions") {
 
 TEST_CASE("all rows of a layer give its whole Gram matrix, and its diagonal blocks the smaller ones") {
   const auto inputs = small_images(4);
-  for (const Layer& layer : layers()) {
+  for (const Layer& layer : small_layers()) {
     const at::Tensor x = all_rows(layer, inputs);
     const FullGram gram = accumulate_full_gram(layer, inputs, {.threads = 2}, Communicator::self());
     REQUIRE(gram.columns == layer.columns());
@@ -108,53 +86,6 @@ TEST_CASE("sampled rows: as many from each image, the same under one seed, other
     whole += all.lower[static_cast<std::size_t>(a * (a + 1) / 2 + a)];
   }
   CHECK(sampled == Approx(whole).epsilon(0.25));
-}
-
-TEST_CASE("cross moments are sums of the teacher's outputs times the student's inputs") {
-  auto student = small_images(4);
-  std::vector<at::Tensor> teacher;
-  for (const at::Tensor& images : student) teacher.push_back(images * 0.5 + at::randn(images.sizes()));
-  for (const Layer& layer : layers()) {
-    if (layer.groups > 1) continue;  // rows belong to one group each, see below
-    const at::Tensor w = at::randn({layer.rows(), layer.columns()});
-    const std::span weight(w.const_data_ptr<float>(), static_cast<std::size_t>(w.numel()));
-    const auto found =
-        accumulate_cross_moments(layer, weight, teacher, student, {}, {.threads = 2}, Communicator::self());
-    const at::Tensor y = at::matmul(all_rows(layer, teacher), w.to(at::kDouble).t());
-    check_close(found, at::matmul(y.t(), all_rows(layer, student)), 1e-5);
-    // With the student's own inputs it is W H.
-    const at::Tensor x = all_rows(layer, student);
-    check_close(accumulate_cross_moments(layer, weight, student, student, {}, {}, Communicator::self()),
-                at::matmul(w.to(at::kDouble), at::matmul(x.t(), x)), 1e-5);
-  }
-}
-
-TEST_CASE("cross moments make up for the shortcuts' difference, but in rows of no gain") {
-  const auto student = small_images(3);
-  const Layer layer = convolution({4, 3, 3, 3}, {2, 2}, {1, 1}, {1, 1}, 1);
-  std::vector<at::Tensor> right, given, difference;
-  const std::vector<float> gain{1, -0.5F, 0, 4};
-  for (const at::Tensor& images : student) {
-    right.push_back(at::randn({images.size(0), 4, 5, 5}));
-    given.push_back(at::randn({images.size(0), 4, 5, 5}));
-    // rows of samples as `unfolded` has them: images, then positions
-    difference.push_back((right.back() - given.back()).permute({0, 2, 3, 1}).reshape({-1, 4}));
-  }
-  const at::Tensor w = at::randn({4, 27});
-  const std::span weight(w.const_data_ptr<float>(), static_cast<std::size_t>(w.numel()));
-  const auto found = accumulate_cross_moments(layer, weight, student, student, {right, given, gain},
-                                              {.threads = 2}, Communicator::self());
-  const at::Tensor x = all_rows(layer, student);
-  at::Tensor y = at::matmul(x, w.to(at::kDouble).t());
-  const at::Tensor d = at::cat(difference).to(at::kDouble);
-  for (std::int64_t r : {0, 1, 3}) y.select(1, r).add_(d.select(1, r) / double(gain[std::size_t(r)]));
-  check_close(found, at::matmul(y.t(), x), 1e-5);
-  // Of another shape they can't be what the outputs are added to.
-  std::vector<at::Tensor> other;
-  for (const at::Tensor& images : student) other.push_back(at::randn({images.size(0), 4, 10, 10}));
-  CHECK(accumulate_cross_moments(layer, weight, student, student, {other, other, gain}, {},
-                                 Communicator::self()) ==
-        accumulate_cross_moments(layer, weight, student, student, {}, {}, Communicator::self()));
 }
 
 TEST_CASE("inputs that are NaN, infinite or of another shape are refused by the layer's name") {

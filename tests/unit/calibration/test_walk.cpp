@@ -23,11 +23,21 @@ std::int64_t step_of(const Network& network, const std::string& name) {
   return -1;
 }
 
-/// The input of a step, by running one micro-batch up to it.
-at::Tensor input_of(const Network& network, const at::Tensor& images, std::int64_t step) {
-  LiveValues values = network.start(images);
+/// One micro-batch, just before a step.
+LiveValues values_before(const Network& network, const at::Tensor& images, std::int64_t step) {
+  LiveValues values = network.start(images.clone());
   for (std::int64_t s = 0; s < step; ++s) network.run_step(s, values);
-  return network.step_input(step, values);
+  return values;
+}
+
+at::Tensor input_of(const Network& network, const at::Tensor& images, std::int64_t step) {
+  return network.step_input(step, values_before(network, images, step));
+}
+
+at::Tensor output_of(const Network& network, const at::Tensor& images, std::int64_t step) {
+  LiveValues values = values_before(network, images, step);
+  network.run_step(step, values);
+  return network.step_output(step, values);
 }
 
 }  // namespace
@@ -236,9 +246,34 @@ TEST_CASE("the teacher shares the student's values until the student changes") {
   REQUIRE_FALSE(network.equals(teacher));
   for (std::size_t i = 0; i < images.size(); ++i)
     REQUIRE(same(logits[i].toTensor(), network.forward(images[i])));
-  // A student that differs from the start has values of its own.
-  (void)walk(network, images, {.teacher = &teacher}, alone, [&](const WalkStep& step) {
-    REQUIRE(step.teacher_inputs[0].const_data_ptr() != step.inputs[0].const_data_ptr());
-    REQUIRE(same(step.teacher_inputs[0], input_of(teacher, images[0], step.step)));
-  });
+}
+
+TEST_CASE("a teacher on its own way shows what its convolutions made, and what other layers read") {
+  Network network = small_network();
+  const Network teacher = small_network();
+  network.set_tensor("conv1.weight", network.tensor("conv1.weight") * 2);
+  const auto images = small_images(3);
+  int convolutions = 0, others = 0;
+  const auto logits =
+      walk(network, images, {.threads = 2, .teacher = &teacher}, alone, [&](const WalkStep& step) {
+        if (teacher.is_plain_convolution(step.step)) {
+          ++convolutions;
+          REQUIRE(step.teacher_inputs.empty());
+          REQUIRE(step.teacher_outputs.size() == images.size());
+          for (std::size_t i = 0; i < images.size(); ++i)
+            REQUIRE(same(step.teacher_outputs[i], output_of(teacher, images[i], step.step)));
+          return;
+        }
+        ++others;
+        REQUIRE(step.teacher_outputs.empty());
+        REQUIRE(step.teacher_inputs.size() == images.size());
+        for (std::size_t i = 0; i < images.size(); ++i) {
+          REQUIRE(step.teacher_inputs[i].const_data_ptr() != step.inputs[i].const_data_ptr());
+          REQUIRE(same(step.teacher_inputs[i], input_of(teacher, images[i], step.step)));
+        }
+      });
+  REQUIRE(convolutions == 2);
+  REQUIRE(others == 2);
+  for (std::size_t i = 0; i < images.size(); ++i)
+    REQUIRE(same(logits[i].toTensor(), network.forward(images[i])));
 }

@@ -94,7 +94,7 @@ TEST_CASE("unfolded rows, taken one by one") {
   require_rows(linear(5, 8), at::randn({4, 3, 8}), 4);
   const at::Tensor outputs = at::randn({2, 3, 4, 5});
   const std::vector<RowAddress> rows = {{1, 0, 19}, {0, 0, 7}};
-  const at::Tensor found = gather_outputs(place(outputs), rows).cpu();
+  const at::Tensor found = outputs_at(place(outputs), rows).cpu();
   for (std::int64_t c = 0; c < 3; ++c) {
     REQUIRE(found[c][0].item<float>() == outputs[1][c][3][4].item<float>());
     REQUIRE(found[c][1].item<float>() == outputs[0][c][1][2].item<float>());
@@ -131,21 +131,32 @@ TEST_CASE("cross moments with shortcuts are the host's") {
     for (at::Tensor& tensor : tensors) tensor = place(tensor);
     return tensors;
   };
-  for (const std::int64_t rows : {0, 60}) {
-    const FullGramParameters parameters{.rows = rows, .seed = 7};
-    const auto moments = [&](const std::vector<at::Tensor>& x, const std::vector<at::Tensor>& t,
-                             const std::vector<at::Tensor>& l, const std::vector<at::Tensor>& r) {
-      return accumulate_cross_moments(layer, {weight.const_data_ptr<float>(), 216}, t, x,
-                                      {.teacher = r, .student = l, .gain = {1, 2, 0, 0.5F, -1, 1}},
-                                      parameters, Communicator::self());
-    };
-    const auto host = moments(inputs, teacher, left, right);
-    const auto device = moments(placed(inputs), placed(teacher), placed(left), placed(right));
+  const auto check_close = [](const std::vector<double>& host, const std::vector<double>& device) {
     double largest = 0;
     for (const double value : host) largest = std::max(largest, std::abs(value));
     REQUIRE(host.size() == device.size());
     for (std::size_t i = 0; i < host.size(); ++i)
       REQUIRE(std::abs(host[i] - device[i]) <= tolerance * largest);
+  };
+  const at::Tensor bias = at::randn({6});
+  const auto there = placed(inputs), teacher_there = placed(teacher), left_there = placed(left),
+             right_there = placed(right);
+  const std::vector<float> gain{1, 2, 0, 0.5F, -1, 1};
+  for (const std::int64_t rows : {0, 60}) {
+    const FullGramParameters parameters{.rows = rows, .seed = 7};
+    const std::span<const float> w(weight.const_data_ptr<float>(), 216);
+    check_close(
+        accumulate_cross_moments(layer,
+                                 {.weight = w, .teacher_inputs = teacher, .shortcuts = {right, left, gain}},
+                                 inputs, parameters, Communicator::self()),
+        accumulate_cross_moments(
+            layer,
+            {.weight = w, .teacher_inputs = teacher_there, .shortcuts = {right_there, left_there, gain}},
+            there, parameters, Communicator::self()));
+    check_close(accumulate_cross_moments(layer, {.teacher_outputs = right, .bias = bias}, inputs, parameters,
+                                         Communicator::self()),
+                accumulate_cross_moments(layer, {.teacher_outputs = right_there, .bias = place(bias)}, there,
+                                         parameters, Communicator::self()));
   }
 }
 
