@@ -15,10 +15,6 @@ namespace bitfall {
 
 namespace {
 
-Checkpoint from_archive(Archive&& archive, const nlohmann::json& state) {
-  return {state.at("stage"), state.at("progress"), std::move(archive.layers), std::move(archive.kept)};
-}
-
 /// The state in a sound file. An archive is refused, not passed over: going on would write over it.
 nlohmann::json state_of(const Archive& archive, const std::string& file) {
   const nlohmann::json state = parse_bounded_json(archive.plan_json);
@@ -31,6 +27,16 @@ nlohmann::json state_of(const Archive& archive, const std::string& file) {
       !has("fingerprint", &nlohmann::json::is_object))
     throw DataError(file + ": the state of this checkpoint lacks its stage, progress or fingerprint");
   return state;
+}
+
+void require_same(const nlohmann::json& expected, const nlohmann::json& found, const std::string& file) {
+  for (const auto& [field, value] : expected.items()) {
+    if (found.contains(field) && found.at(field) == value) continue;
+    throw UsageError("the checkpoint " + file + " belongs to another run: its '" + field + "' is " +
+                     (found.contains(field) ? found.at(field).dump() : "not known") + ", here it is " +
+                     value.dump() +
+                     "; give the same options, another --run-file, or --resume no to begin anew");
+  }
 }
 
 [[noreturn]] void fail(const std::string& action, const std::string& file) {
@@ -62,6 +68,12 @@ std::vector<T> read_array(const std::vector<KeptTensor>& tensors, const std::str
 }
 
 }  // namespace
+
+Checkpoint decode_checkpoint(Archive&& archive, const nlohmann::json& fingerprint, const std::string& file) {
+  const nlohmann::json state = state_of(archive, file);
+  require_same(fingerprint, state.at("fingerprint"), file);
+  return {state.at("stage"), state.at("progress"), std::move(archive.layers), std::move(archive.kept)};
+}
 
 RunFile::RunFile(std::string path, nlohmann::json fingerprint, JobContext& context)
     : path_(std::move(path)), fingerprint_(std::move(fingerprint)), context_(context) {}
@@ -99,9 +111,8 @@ std::string RunFile::newest(const std::vector<std::string>& candidates, bool mus
   for (const std::string& file : candidates) {
     if (!must_be_there && !std::filesystem::exists(file)) continue;
     std::string bytes = read_file(file);
-    nlohmann::json state;
     try {
-      state = state_of(parse_archive(bytes, file), file);
+      (void)decode_checkpoint(parse_archive(bytes, file), fingerprint_, file);
     } catch (const DataError& error) {
       if (must_be_there) throw;
       if (file == path_) newest_is_damaged_ = true;
@@ -109,7 +120,6 @@ std::string RunFile::newest(const std::vector<std::string>& candidates, bool mus
                                 std::string(error.what()));
       continue;
     }
-    require_same(state.at("fingerprint"), file);
     return bytes;
   }
   return "";
@@ -129,24 +139,12 @@ std::optional<Checkpoint> RunFile::load(const std::string& resume) {
   if (bytes.empty()) return std::nullopt;
   std::optional<Checkpoint> checkpoint;
   context_.communicator.guarded("reading the checkpoint", [&] {
-    Archive archive = parse_archive(bytes, path_);
-    const nlohmann::json state = state_of(archive, path_);
-    checkpoint = from_archive(std::move(archive), state);
+    checkpoint = decode_checkpoint(parse_archive(bytes, path_), fingerprint_, path_);
   });
   context_.reporter.info("going on from a checkpoint: stage " + checkpoint->stage + ", " +
                          checkpoint->progress.dump());
   context_.reporter.event("resumed", {{"stage", checkpoint->stage}, {"progress", checkpoint->progress}});
   return checkpoint;
-}
-
-void RunFile::require_same(const nlohmann::json& found, const std::string& file) const {
-  for (const auto& [field, value] : fingerprint_.items()) {
-    if (found.contains(field) && found.at(field) == value) continue;
-    throw UsageError("the checkpoint " + file + " belongs to another run: its '" + field + "' is " +
-                     (found.contains(field) ? found.at(field).dump() : "not known") + ", here it is " +
-                     value.dump() +
-                     "; give the same options, another --run-file, or --resume no to begin anew");
-  }
 }
 
 void RunFile::remove() const {

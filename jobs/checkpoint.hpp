@@ -19,6 +19,11 @@ struct Checkpoint {
   std::vector<KeptTensor> tensors;  ///< arrays, by name
 };
 
+/// The checkpoint that a sound file holds. Throws DataError when its state is not one, UsageError when the
+/// file is an archive or the first field of the fingerprint that differs.
+[[nodiscard]] Checkpoint decode_checkpoint(Archive&& archive, const nlohmann::json& fingerprint,
+                                           const std::string& file);
+
 /// A run file: the newest checkpoint under its name, the one before as NAME.previous. Its format is the
 /// archive's (sealed, verified as it is written, replaced atomically) with the state in the plan's place.
 class RunFile {
@@ -40,7 +45,6 @@ class RunFile {
 
  private:
   [[nodiscard]] std::string newest(const std::vector<std::string>& candidates, bool must_be_there);
-  void require_same(const nlohmann::json& found, const std::string& file) const;
   [[nodiscard]] std::string previous() const { return path_ + ".previous"; }
 
   std::string path_;

@@ -1,5 +1,6 @@
-// Checkpoints: the file as `--resume auto` finds it. The first byte chooses what the rest is: an HDF5 image
-// (sealed first), or the state inside a sound file.
+// Checkpoints. The first byte chooses what the rest is: an HDF5 image (sealed first) as `--resume auto` or
+// `--resume FILE` finds it, or, for most, the state inside a sound file: a hundred times faster without the
+// disk.
 #include <cstdint>
 #include <string>
 
@@ -21,16 +22,16 @@ struct Job {
   JobContext context{options, communicator, reporter, 1};
 };
 
-void load(Job& job, const std::string& path) {
-  RunFile run_file(path, {{"job", "fuzz"}, {"seed", 7}}, job.context);
-  for (const std::string& resume : {std::string("auto"), path}) {
-    try {
-      (void)run_file.load(resume);
-    } catch (const InternalError& error) {
-      fuzz::fail(error.what());
-    } catch (const Error& error) {
-      fuzz::require_named(error.what(), "a.run");
-    }
+const nlohmann::json fingerprint = {{"job", "fuzz"}, {"seed", 7}};
+
+template <class Read>
+void require_sound(const Read& read) {
+  try {
+    read();
+  } catch (const InternalError& error) {
+    fuzz::fail(error.what());
+  } catch (const Error& error) {
+    fuzz::require_named(error.what(), "a.run");
   }
 }
 
@@ -39,16 +40,16 @@ void load(Job& job, const std::string& path) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Job job;
   if (size == 0) return 0;
-  const std::string rest(fuzz::as_text(data + 1, size - 1));
-  if (data[0] % 2 == 0) {
-    load(job, job.folder.write("a.run", rest + make_seal(rest)));
+  std::string rest(fuzz::as_text(data + 1, size - 1));
+  const int choice = data[0] % 64;
+  if (choice < 2) {
+    const std::string path = job.folder.write("a.run", rest + make_seal(rest));
+    RunFile run_file(path, fingerprint, job.context);
+    require_sound([&] { (void)run_file.load(choice == 0 ? "auto" : path); });
     return 0;
   }
   Archive archive;
-  archive.plan_json = rest;
-  archive.provenance_json = "{}";
-  const std::string path = job.folder / "a.run";
-  write_archive(archive, path);
-  load(job, path);
+  archive.plan_json = std::move(rest);
+  require_sound([&] { (void)decode_checkpoint(std::move(archive), fingerprint, "a.run"); });
   return 0;
 }

@@ -58,7 +58,7 @@ void archives(const fs::path& corpus, const fuzz::ScratchFolder& scratch) {
   checkpoint.plan_json =
       R"({"checkpoint":1,"fingerprint":{"job":"fuzz","seed":7},"stage":"layers","progress":{"iteration":3}})";
   put(corpus / "run_file", "checkpoint", std::string(1, '\0') + image_of(checkpoint, scratch));
-  put(corpus / "run_file", "state", "\1" + checkpoint.plan_json);
+  put(corpus / "run_file", "state", "\2" + checkpoint.plan_json);
 }
 
 void shards(const fs::path& corpus, const fuzz::ScratchFolder& scratch) {
