@@ -26,8 +26,8 @@ function(bitfall_precompile target)
   target_compile_options(${target} PRIVATE -fpch-preprocess -Wno-stringop-overflow -Wno-array-bounds)
 endfunction()
 
-# bitfall_unite(TARGET): for a target whose sources all include LibTorch's headers: they are parsed once for a dozen sources.
-option(BITFALL_UNITE "compile rooms that use LibTorch in a few large units: a first build is faster, a change slower" OFF)
+# bitfall_unite(TARGET): for a target whose sources have large headers in common (LibTorch, JSON, MPI): they are parsed once for a dozen sources.
+option(BITFALL_UNITE "compile rooms in a few large units: a first build is faster, a change slower" OFF)
 function(bitfall_unite target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${BITFALL_UNITE} UNITY_BUILD_BATCH_SIZE 12)
   if(BITFALL_UNITE)  # GCC takes the sources for headers and warns of their anonymous namespaces
