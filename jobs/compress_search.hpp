@@ -14,7 +14,7 @@ struct FoundPlan {
 };
 
 /// One walk of the unquantized network measures every layer in every candidate way, with fewer iterations
-/// than the compression will have; then the network runs once for each layer to see how much its error
+/// than the compression will have; then the images run on from each layer to the end to see how much its error
 /// matters.
 class CompressSearch {
  public:
