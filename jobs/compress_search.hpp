@@ -14,8 +14,8 @@ struct FoundPlan {
 };
 
 /// One walk of the unquantized network measures every layer in every candidate way, with fewer iterations
-/// than the compression will have; then the images run on from each layer to the end to see how much its error
-/// matters.
+/// than the compression will have; then the images run on from each layer to the end to see how much its
+/// error matters.
 class CompressSearch {
  public:
   CompressSearch(const CompressionParameters& parameters, const SizeTarget& target, std::int64_t target_bytes,

@@ -11,8 +11,9 @@
 namespace bitfall {
 
 /// KL(network || network with this one layer quantized), mean over the images of all ranks, nats, for each of
-/// `layers`, in the order in which the network first uses them. For each, the images run on from that layer to
-/// the end (collective). Memory: twice the values between two steps. The network is afterwards what it was.
+/// `layers`, in the order in which the network first uses them. For each, the images run on from that layer
+/// to the end (collective). Memory: twice the values between two steps. The network is afterwards what it
+/// was.
 [[nodiscard]] std::vector<double> measure_sensitivities(Network& network,
                                                         const std::vector<QuantizedLayer>& layers,
                                                         const std::vector<at::Tensor>& micro_batches,

@@ -11,8 +11,8 @@ extern "C" __attribute__((weak)) void __lsan_do_leak_check();
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
-// Open MPI unloads the plugins that it does not choose: what they leave could no longer be told from what we do
-// (tests/sanitize/lsan.supp goes by the library's name).
+// Open MPI unloads the plugins that it does not choose: what they leave could no longer be told from what we
+// do (tests/sanitize/lsan.supp goes by the library's name).
 extern "C" int dlclose(void*) {
   return 0;
 }

@@ -168,8 +168,9 @@ class Builder {
     const bool plain = layer.kind == LayerKind::convolution && layer.weight_shape.size() == 4 &&
                        layer.groups == 1 && !layer.transposed && layer.steps.size() == 1 &&
                        layer.obstacle.empty();
+    if (!plain) return;
     const std::size_t slot = graph_.slot_of(node->input(2));
-    if (plain && graph_.fixed(slot) != nullptr) meaning.bias = slot;
+    if (graph_.fixed(slot) != nullptr) meaning.bias = slot;
   }
 
   void find_shortcuts() {
