@@ -11,7 +11,7 @@
 namespace bitfall {
 
 struct MomentParameters {
-  std::int64_t gram_rows = -1;  ///< metric full: unfolded rows that H is summed over; 0: all, -1: 16 D
+  std::int64_t gram_rows = -1;  ///< metric full: unfolded rows that H is summed over; 0: all, -1: 12 D
   bool match_teacher = false;   ///< metric full: aim at the outputs of the unquantized network
   bool mend_shortcuts = false;  ///< ...and at what the sums after residual blocks need
   std::vector<std::string> image_names;                    ///< of this rank, for errors

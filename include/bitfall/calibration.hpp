@@ -65,13 +65,13 @@ struct Shortcuts {
 };
 
 /// The output that is wanted of a layer: y = W x_t + (s_t - s_s) / gain, x_t the unfolded inputs in the
-/// teacher, s_t and s_s the shortcuts that the output is added to.
+/// teacher, s_t and s_s the shortcuts that the output is added to. W x_t is computed from `weight` and
+/// `teacher_inputs`, or it is `teacher_outputs` less `bias`.
 struct WantedOutput {
-  std::span<const float> weight = {};               ///< W
-  std::span<const at::Tensor> teacher_inputs = {};  ///< of which W x_t is computed, or
-  std::span<const at::Tensor> teacher_outputs =
-      {};                ///< W x_t + bias, [N, rows, H, W] for each local micro-batch
-  at::Tensor bias = {};  ///< [rows]; undefined: 0
+  std::span<const float> weight = {};                ///< W
+  std::span<const at::Tensor> teacher_inputs = {};   ///< as `inputs` of accumulate_cross_moments
+  std::span<const at::Tensor> teacher_outputs = {};  ///< [N, rows, H, W] for each local micro-batch
+  at::Tensor bias = {};                              ///< [rows]; undefined: 0
   Shortcuts shortcuts = {};
 };
 

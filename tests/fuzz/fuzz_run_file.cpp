@@ -1,6 +1,5 @@
 // Checkpoints. The first byte chooses what the rest is: an HDF5 image (sealed first) as `--resume auto` or
-// `--resume FILE` finds it, or, for most, the state inside a sound file: a hundred times faster without the
-// disk.
+// `--resume FILE` finds it, or, for most, the state inside a sound file, which needs no disk.
 #include <cstdint>
 #include <string>
 

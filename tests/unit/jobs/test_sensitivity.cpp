@@ -1,8 +1,6 @@
 // The divergence that each layer's error makes, against forward passes of the whole network.
 #include "sensitivity.hpp"
 
-#include <map>
-#include <string>
 #include <vector>
 
 #include "../calibration/small_network.hpp"
