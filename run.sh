@@ -128,9 +128,9 @@ do_test_gpu() {
   torch_root=${BITFALL_TORCH_ROOT:-$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')} \
     || die "no torch for $python; BITFALL_TORCH_ROOT=.../site-packages/torch names another one"
   mkdir -p build
-  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DBITFALL_CUDA=ON -DBITFALL_TESTS=ON -DBITFALL_TORCH_ROOT="$torch_root" \
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DBITFALL_CUDA=ON -DBITFALL_TESTS=GPU -DBITFALL_TORCH_ROOT="$torch_root" \
     -DBITFALL_TEST_PYTHON="$python" >build/configure.log 2>&1 || { cat build/configure.log >&2; die "configuring failed; docs/development.md lists what is needed"; }
-  cmake --build "$build" -j "$(nproc)" --target bitfall test_gpu_kernels test_gpu_networks require_gpu kernel_times
+  cmake --build "$build" -j "$(nproc)" --target bitfall test_gpu_kernels test_gpu_networks require_gpu kernel_times array_times
   ctest --test-dir "$build" -L gpu --output-on-failure -V
 }
 

@@ -7,6 +7,7 @@ std::unique_ptr<ComputeDevice> chosen_device(const std::string& name, JobContext
   context.reporter.event("device",
                          {{"device", device->backend().name()}, {"description", device->description()}});
   context.reporter.info("device: " + device->description());
+  context.arrays = device->arrays();
   return device;
 }
 

@@ -73,10 +73,13 @@ class CollectJob {
     // Transposed convolutions have no matrix of inputs; `quantize` takes them with the plain metric.
     if (!layer.obstacle.empty() || layer.transposed) return;
     const std::int64_t width = gram_width(layer);
-    const Gram gram = accumulate_gram(
-        layer, step.inputs,
-        {.d = width, .per_position = true, .threads = context_.threads, .image_names = image_names_},
-        context_.communicator);
+    const Gram gram = accumulate_gram(layer, step.inputs,
+                                      {.d = width,
+                                       .per_position = true,
+                                       .threads = context_.threads,
+                                       .image_names = image_names_,
+                                       .arrays = context_.arrays},
+                                      context_.communicator);
     KeptTensor tensor = as_array(layer.name, std::span<const double>(gram.per_position));
     tensor.shape = {layer.columns() / width, width, width};
     collected_.grams.push_back(std::move(tensor));

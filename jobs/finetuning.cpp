@@ -20,8 +20,8 @@ bool is_quantized(const std::vector<QuantizedLayer>& layers, const std::string& 
 
 /// Everything that the global stage moves.
 TrainedSpace make_space(const Network& network, const std::vector<QuantizedLayer>& layers,
-                        const FinetuneOptions& options) {
-  TrainedSpace space;
+                        const FinetuneOptions& options, const ArrayWork* arrays) {
+  TrainedSpace space(arrays);
   if (wants(options, "codebooks"))
     for (const QuantizedLayer& layer : layers) space.add_codebook(layer);
   for (const TensorInfo& tensor : network.tensors()) {
@@ -92,7 +92,8 @@ void finetune_globally(const FinetuneSetting& setting, std::vector<QuantizedLaye
                       setting.context);
   // A detector's batches are too small for statistics of their own.
   const bool trains_norms = options.bn_statistics == "train" && !setting.student.returns_detections();
-  Trainer trainer(setting.student, setting.teacher, make_space(setting.student, layers, options),
+  Trainer trainer(setting.student, setting.teacher,
+                  make_space(setting.student, layers, options, setting.context.arrays),
                   trainer_parameters(setting, trains_norms));
   std::int64_t first = 0;
   if (resumed != nullptr) {
@@ -137,7 +138,7 @@ void finetune_layer(const FinetuneSetting& setting, QuantizedLayer& layer, std::
   parameters.stream = index + 1;  // 0 is the global stage's
   TrainingStage stage(setting.shards, setting.preprocessing, parameters, setting.checkpoints.interval,
                       setting.context);
-  TrainedSpace space;
+  TrainedSpace space(setting.context.arrays);
   space.add_codebook(layer);
   Trainer trainer(setting.student, setting.teacher, std::move(space), trainer_parameters(setting, false));
   std::int64_t first = 0;

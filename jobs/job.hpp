@@ -27,12 +27,15 @@ struct CommonOptions {
   std::vector<std::string> command_line;
 };
 
+class ArrayWork;
+
 /// What a running job gets.
 struct JobContext {
   const CommonOptions& options;
   const Communicator& communicator;
   Reporter& reporter;
-  int threads = 1;  ///< resolved
+  int threads = 1;                    ///< resolved
+  const ArrayWork* arrays = nullptr;  ///< of the chosen device, where networks run; none: on the host
 };
 
 using JobRunner = std::function<void(JobContext&)>;

@@ -46,7 +46,8 @@ LayerMoments measure_fully(const Network& network, std::size_t layer_index, std:
                                       .seed = context.options.seed,
                                       .stream = random_stream::gram_rows + layer_index,
                                       .threads = context.threads,
-                                      .image_names = given.image_names};
+                                      .image_names = given.image_names,
+                                      .arrays = context.arrays};
   LayerMoments moments;
   FullGram gram = accumulate_full_gram(layer, step.inputs, parameters, context.communicator);
   if (given.match_teacher) {
@@ -101,7 +102,8 @@ LayerMoments measure_moments(const Network& network, std::size_t layer_index, Me
                                 {.d = d,
                                  .per_position = metric == Metric::blockwise,
                                  .threads = context.threads,
-                                 .image_names = parameters.image_names},
+                                 .image_names = parameters.image_names,
+                                 .arrays = context.arrays},
                                 context.communicator);
     moments.pooled = std::move(gram.pooled);
     moments.per_position = std::move(gram.per_position);

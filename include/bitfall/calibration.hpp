@@ -20,6 +20,8 @@ struct Gram {
   std::vector<double> per_position;  ///< m x d x d, only when asked for
 };
 
+class ArrayWork;
+
 struct GramParameters {
   std::int64_t d = 0;
   bool per_position = false;
@@ -27,6 +29,7 @@ struct GramParameters {
   /// Names of the local images, in the order of the inputs: an image whose input is NaN or infinite is named
   /// in the error. Empty: by its number.
   std::span<const std::string> image_names = {};
+  const ArrayWork* arrays = nullptr;  ///< of the device where the inputs lie; none: on the host
 };
 
 /// Gram matrices of `layer` over the local micro-batches' inputs ([N, C, H, W], or [..., C] for linear),
@@ -50,6 +53,7 @@ struct FullGramParameters {
   std::uint64_t seed = 0, stream = 0;
   int threads = 1;
   std::span<const std::string> image_names = {};  ///< as GramParameters
+  const ArrayWork* arrays = nullptr;              ///< as GramParameters
 };
 
 /// Work: rows * D^2 / 2 multiply-adds; memory: 8 bytes * D^2. Exact sums over threads and ranks, errors as

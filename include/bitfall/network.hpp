@@ -154,6 +154,9 @@ class Network {
   /// when somebody asks for it.
   void set_tensor(const std::string& name, const at::Tensor& value);
   void set_tensor(const std::string& name, std::span<const float> value);
+  /// The copy on the device that passes read, for somebody who writes all of it before the next pass: the
+  /// host's is old from now on. Passes must run on a device.
+  [[nodiscard]] at::Tensor tensor_to_write(const std::string& name);
 
   /// From now on passes run on this device of LibTorch ("cuda:0"), on copies of all tensors; inputs travel
   /// there, values between steps, outputs and gradients are there. tensor() stays on the host. "": on the

@@ -172,14 +172,14 @@ std::vector<double> accumulate_cross_moments(const Layer& layer, const WantedOut
   const double largest = products.largest() + differences.largest();
   const FixedPoint scale = FixedPoint::for_sum(1.01 * largest * student.largest(), student.rows());
   std::vector<std::int64_t> sums(static_cast<std::size_t>(layer.rows() * layer.columns()), 0);
-  DeviceSums on_device(scale);
+  DeviceSums on_device(scale, parameters.arrays);
   at::Tensor memory;
   student.each_chunk("cross moments", [&](const Chunk& chunk) {
     const at::Tensor x = student.gather(chunk, memory);
     const at::Tensor y = products.of(chunk);
     differences.add_to(y, chunk);
     if (student.on_device())
-      on_device.add(at::mm(y, x));
+      on_device.add_product(y, x);
     else
       add_product(y, x, scale, parameters.threads, sums);
   });

@@ -1,11 +1,15 @@
 #include "calibration/device_rows.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/round.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/take.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "bitfall/errors.hpp"
 
 namespace bitfall {
 namespace {
@@ -16,47 +20,32 @@ at::Tensor indices_on(const at::Tensor& place, const std::vector<std::int64_t>& 
 
 }  // namespace
 
-DeviceRows::DeviceRows(const Layer& layer, const at::Tensor& input)
-    : linear_(layer.kind == LayerKind::linear), columns_(layer.columns()) {
-  if (linear_) {
-    positions_ = input.dim() < 2 || input.size(0) == 0 ? 1 : input.numel() / columns_ / input.size(0);
-    flat_ = input.reshape({-1, columns_});
-    return;
+RowWindow row_window(const Layer& layer, const at::Tensor& input) {
+  RowWindow window;
+  window.values = input.const_data_ptr<float>();
+  if (layer.kind == LayerKind::linear) {
+    const LayerWindow rows(layer, input);
+    window.channels = layer.columns();
+    window.channel_stride = 1;
+    window.line_stride = window.channels;
+    window.input[0] = window.output[0] = rows.positions();
+    window.image_stride = rows.positions() * window.channels;
+    return window;
   }
-  shape_ = window_shape(layer, input);
-  channels_ = input.size(1);
-  const std::int64_t top = shape_.padding[0], left = shape_.padding[1];
-  const at::Tensor padded = at::constant_pad_nd(input, {left, left, top, top});
-  shape_.input[0] += 2 * top;
-  shape_.input[1] += 2 * left;
-  flat_ = padded.contiguous();
-  std::vector<std::int64_t> offsets;
-  for (std::int64_t channel = 0; channel < shape_.channels; ++channel)
-    for (std::int64_t i = 0; i < shape_.kernel[0]; ++i)
-      for (std::int64_t j = 0; j < shape_.kernel[1]; ++j)
-        offsets.push_back((channel * shape_.input[0] + i * shape_.dilation[0]) * shape_.input[1] +
-                          j * shape_.dilation[1]);
-  offsets_ = indices_on(flat_, offsets);
-  shape_.padding[0] = shape_.padding[1] = 0;
-  row_length_ = shape_.output(1);
-}
-
-at::Tensor DeviceRows::gather(std::span<const RowAddress> rows) const {
-  std::vector<std::int64_t> first;
-  first.reserve(rows.size());
-  for (const RowAddress& row : rows) {
-    if (linear_) {
-      first.push_back(row.image * positions_ + row.position);
-      continue;
-    }
-    const std::int64_t y = row.position / row_length_ * shape_.stride[0],
-                       x = row.position % row_length_ * shape_.stride[1];
-    const std::int64_t plane = row.image * channels_ + row.group * shape_.channels;
-    first.push_back((plane * shape_.input[0] + y) * shape_.input[1] + x);
-  }
-  const at::Tensor places = indices_on(flat_, first);
-  if (linear_) return flat_.index_select(0, places);
-  return at::take(flat_, places.unsqueeze(1) + offsets_.unsqueeze(0));
+  const WindowShape shape = window_shape(layer, input);
+  window.channels = shape.channels;
+  window.value_stride = 1;
+  window.line_stride = shape.input[1];
+  window.channel_stride = shape.plane();
+  window.group_stride = shape.channels * shape.plane();
+  window.image_stride = layer.groups * window.group_stride;
+  std::ranges::copy(shape.input, window.input);
+  std::ranges::copy(shape.kernel, window.kernel);
+  std::ranges::copy(shape.stride, window.stride);
+  std::ranges::copy(shape.padding, window.padding);
+  std::ranges::copy(shape.dilation, window.dilation);
+  for (int axis = 0; axis < 2; ++axis) window.output[axis] = shape.output(axis);
+  return window;
 }
 
 at::Tensor outputs_at(const at::Tensor& outputs, std::span<const RowAddress> rows) {
@@ -68,17 +57,33 @@ at::Tensor outputs_at(const at::Tensor& outputs, std::span<const RowAddress> row
                   indices_on(outputs, channel).unsqueeze(1) + indices_on(outputs, first).unsqueeze(0));
 }
 
-void DeviceSums::add(const at::Tensor& product) {
-  if (!sums_.defined()) sums_ = at::zeros(product.sizes(), product.options().dtype(at::kLong));
-  // sum += round-half-even(x 2^s)
-  sums_ += at::round(product.to(at::kDouble) * factor_).to(at::kLong);
+void DeviceSums::prepare(const at::Tensor& x, std::int64_t products, std::int64_t sums) {
+  BITFALL_ASSERT(arrays_ != nullptr, "sums on a device without one");
+  if (sums_.defined()) return;
+  product_ = at::empty({products}, x.options());
+  sums_ = at::zeros({sums}, x.options().dtype(at::kLong));
+}
+
+void DeviceSums::add_square(const at::Tensor& x) {
+  const std::int64_t columns = x.size(1);
+  prepare(x, columns * columns, columns * (columns + 1) / 2);
+  arrays_->add_square(x.const_data_ptr<float>(), x.size(0), columns, factor_,
+                      product_.mutable_data_ptr<float>(), sums_.mutable_data_ptr<std::int64_t>());
+}
+
+void DeviceSums::add_product(const at::Tensor& y, const at::Tensor& x) {
+  const at::Tensor left = y.contiguous();
+  const std::int64_t rows = left.size(0), columns = x.size(1);
+  prepare(x, rows * columns, rows * columns);
+  arrays_->add_product(left.const_data_ptr<float>(), x.const_data_ptr<float>(), rows, x.size(0), columns,
+                       factor_, product_.mutable_data_ptr<float>(), sums_.mutable_data_ptr<std::int64_t>());
 }
 
 std::vector<std::int64_t> DeviceSums::values() const {
   if (!sums_.defined()) return {};
-  const at::Tensor host = sums_.cpu().contiguous();
-  const std::int64_t* value = host.const_data_ptr<std::int64_t>();
-  return {value, value + host.numel()};
+  std::vector<std::int64_t> host(static_cast<std::size_t>(sums_.numel()));
+  at::from_blob(host.data(), sums_.sizes(), at::kLong).copy_(sums_);
+  return host;
 }
 
 }  // namespace bitfall

@@ -1,5 +1,5 @@
 #pragma once
-/// Unfolded rows and exact sums of products where the inputs lie, by LibTorch's operators there.
+/// Unfolded rows and exact sums of products where the inputs lie.
 #include <ATen/core/Tensor.h>
 
 #include <cmath>
@@ -10,26 +10,13 @@
 #include "bitfall/exact_sum.hpp"
 #include "bitfall/layer.hpp"
 #include "calibration/layer_window.hpp"
+#include "parallel/array_work.hpp"
 
 namespace bitfall {
 
-/// One input, ready for its rows to be taken out.
-class DeviceRows {
- public:
-  /// `input`: [N, C, H, W] or [..., D] floats. Throws DataError as window_shape.
-  DeviceRows(const Layer& layer, const at::Tensor& input);
-  /// [count, D]: LayerWindow::gather_row of each address.
-  [[nodiscard]] at::Tensor gather(std::span<const RowAddress> rows) const;
-
- private:
-  bool linear_;
-  std::int64_t columns_, channels_ = 0;
-  std::int64_t positions_ = 0;   ///< of an image of a linear layer
-  std::int64_t row_length_ = 0;  ///< of a convolution's output
-  WindowShape shape_;            ///< of the padded planes
-  at::Tensor flat_;              ///< the values, with the padding around each plane
-  at::Tensor offsets_;           ///< [D]: of each column from a row's first value
-};
+/// The layer's window over `input`, contiguous floats: what LayerWindow is on the host. Throws DataError as
+/// window_shape.
+[[nodiscard]] RowWindow row_window(const Layer& layer, const at::Tensor& input);
 
 /// The values at `rows` of outputs [N, channels, H, W]: [channels, count].
 [[nodiscard]] at::Tensor outputs_at(const at::Tensor& outputs, std::span<const RowAddress> rows);
@@ -37,15 +24,22 @@ class DeviceRows {
 /// Sums of float products as integers of one scale: the same bits in any order.
 class DeviceSums {
  public:
-  explicit DeviceSums(const FixedPoint& scale) : factor_(std::ldexp(1.0, scale.exponent())) {}
-  /// Rounds each value once. Bytes: 4 read, 8 added to, and two temporaries of 8, per value.
-  void add(const at::Tensor& product);
-  /// What was summed, in C order; empty when nothing was.
+  /// `arrays` may be null as long as nothing is added.
+  DeviceSums(const FixedPoint& scale, const ArrayWork* arrays)
+      : factor_(std::ldexp(1.0, scale.exponent())), arrays_(arrays) {}
+  /// The lower triangle of X^T X, X [count, columns]: as FullGram has it.
+  void add_square(const at::Tensor& x);
+  /// Y X, Y [rows, count] and X [count, columns], in C order.
+  void add_product(const at::Tensor& y, const at::Tensor& x);
+  /// What was summed; empty when nothing was.
   [[nodiscard]] std::vector<std::int64_t> values() const;
 
  private:
+  void prepare(const at::Tensor& x, std::int64_t products, std::int64_t sums);
+
   double factor_;
-  at::Tensor sums_;
+  const ArrayWork* arrays_;
+  at::Tensor product_, sums_;
 };
 
 }  // namespace bitfall

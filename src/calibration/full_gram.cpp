@@ -3,6 +3,7 @@
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "bitfall/calibration.hpp"
 #include "bitfall/exact_sum.hpp"
@@ -37,17 +38,19 @@ class Triangle {
     });
   }
 
-  /// Takes the lower triangle of whole sums.
-  void set(const std::vector<std::int64_t>& whole) {
-    if (whole.empty()) return;
-    for (std::int64_t a = 0; a < columns_; ++a)
-      std::copy_n(whole.data() + a * columns_, a + 1, sums_.data() + a * (a + 1) / 2);
+  /// Takes sums that were formed elsewhere, if there are any.
+  void set(std::vector<std::int64_t> sums) {
+    if (!sums.empty()) sums_ = std::move(sums);
   }
 
-  [[nodiscard]] std::vector<double> total(const Communicator& communicator) {
+  [[nodiscard]] std::vector<double> total(const Communicator& communicator, int threads) {
     communicator.sum(sums_);
     std::vector<double> values(sums_.size());
-    for (std::size_t i = 0; i < sums_.size(); ++i) values[i] = scale_.to_double(sums_[i]);
+    parallel_for(columns_, threads, [&](std::int64_t a) {
+      const auto first = static_cast<std::size_t>(a * (a + 1) / 2),
+                 end = first + static_cast<std::size_t>(a) + 1;
+      for (std::size_t i = first; i < end; ++i) values[i] = scale_.to_double(sums_[i]);
+    });
     return values;
   }
 
@@ -89,17 +92,17 @@ FullGram accumulate_full_gram(const Layer& layer, std::span<const at::Tensor> in
     return gram;
   }
   Triangle triangle(gram.columns, scale);
-  DeviceSums on_device(scale);
+  DeviceSums on_device(scale, parameters.arrays);
   at::Tensor memory;
   sampled.each_chunk("Gram matrix", [&](const SampledRows::Chunk& chunk) {
     const at::Tensor rows = sampled.gather(chunk, memory);
     if (sampled.on_device())
-      on_device.add(at::mm(rows.t(), rows));
+      on_device.add_square(rows);
     else
       triangle.add(rows, parameters.threads);
   });
   triangle.set(on_device.values());
-  gram.lower = triangle.total(communicator);
+  gram.lower = triangle.total(communicator, parameters.threads);
   return gram;
 }
 

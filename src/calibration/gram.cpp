@@ -61,13 +61,11 @@ void add_micro_batch(const Layer& layer, const at::Tensor& input, const GramPara
 /// The same of an input that lies on a device.
 void add_device_micro_batch(const Layer& layer, const at::Tensor& input, const GramParameters& parameters,
                             std::span<double> sums) {
-  const std::int64_t d = parameters.d;
-  const at::Tensor moments = device_moments(layer, input, d, parameters.per_position).cpu().contiguous();
-  const double* matrix = moments.const_data_ptr<double>();
-  double* sum = sums.data();
-  for (std::int64_t j = 0; j < moments.size(0); ++j, matrix += d * d)
-    for (std::int64_t a = 0; a < d; ++a)
-      for (std::int64_t b = a; b < d; ++b) *sum++ += matrix[a * d + b];
+  const at::Tensor moments = device_moments(layer, input, parameters.d, *parameters.arrays).cpu();
+  const std::span<const double> triangles(moments.const_data_ptr<double>(),
+                                          static_cast<std::size_t>(moments.numel()));
+  // One triangle for each position, or all of them in one.
+  for (std::size_t i = 0; i < triangles.size(); ++i) sums[i % sums.size()] += triangles[i];
 }
 
 /// The symmetric d x d matrices of `count` upper triangles.
@@ -97,7 +95,7 @@ Gram accumulate_gram(const Layer& given, std::span<const at::Tensor> inputs, con
   PartialSums partials(inputs.size(), matrices * static_cast<std::size_t>(pair_count(d)));
   std::vector<std::int64_t> samples(inputs.size());
   communicator.guarded("Gram matrix of layer '" + layer.name + "'", [&] {
-    const bool on_host = all_on_host(inputs);
+    const bool on_host = parameters.arrays == nullptr;
     const int threads = on_host ? parameters.threads : 1;
     parallel_for(static_cast<std::int64_t>(inputs.size()), threads, [&](std::int64_t index) {
       const auto i = static_cast<std::size_t>(index);

@@ -8,6 +8,7 @@
 
 #include "bitfall/layer.hpp"
 #include "calibration/unfold.hpp"
+#include "parallel/array_work.hpp"
 
 namespace bitfall {
 
@@ -20,11 +21,6 @@ namespace bitfall {
 /// `inputs` of this rank, `names` of its images; the first bad one is named.
 [[noreturn]] void throw_bad_input(const Layer& layer, std::span<const at::Tensor> inputs,
                                   std::span<const std::string> names);
-
-/// One unfolded row: an image, a group of channels, an output position.
-struct RowAddress {
-  std::int64_t image = 0, group = 0, position = 0;
-};
 
 /// Where the D columns of one unfolded row lie in an input. For linear layers ([..., D]) the first dimension
 /// counts as images and the others as positions.

@@ -55,11 +55,9 @@ SampledRows::SampledRows(const Layer& given, std::span<const at::Tensor> inputs,
     with_torch_errors(
         [&] {
           for (const at::Tensor& input : inputs) {
-            const bool here = input.is_cpu();
             inputs_.push_back(flat_input(given, input));
             windows_.emplace_back(layer, inputs_.back());
             images += windows_.back().images();
-            if (!here) device_rows_.emplace_back(layer, inputs_.back());
           }
           largest_ = largest_magnitude(inputs_, parameters.threads);
         },
@@ -67,7 +65,6 @@ SampledRows::SampledRows(const Layer& given, std::span<const at::Tensor> inputs,
     if (!(largest_ < 1e19)) throw_bad_input(layer, inputs, parameters.image_names);
   });
   largest_ = communicator.max(largest_);
-  on_device_ = communicator.max(std::int64_t{device_rows_.empty() ? 0 : 1}) > 0;
   const auto [before, all] = image_range(images, communicator);
   const std::int64_t each = std::max<std::int64_t>(1, all * layer.groups);
   std::int64_t positions = 1;
@@ -150,7 +147,7 @@ std::span<const RowAddress> SampledRows::addresses(const Chunk& chunk) const {
 at::Tensor SampledRows::gather_outputs(const Chunk& chunk, std::span<const at::Tensor> outputs) const {
   const auto chosen = addresses(chunk);
   const at::Tensor& given = outputs[chunk.micro_batch];
-  if (on_device_) return outputs_at(given, chosen);
+  if (on_device()) return outputs_at(given, chosen);
   const std::int64_t rows = layer_.rows(), positions = windows_[chunk.micro_batch].positions();
   at::Tensor gathered = at::empty({rows, chunk.count}, at::kFloat);
   const float* value = given.const_data_ptr<float>();
@@ -166,11 +163,15 @@ at::Tensor SampledRows::gather_outputs(const Chunk& chunk, std::span<const at::T
 
 at::Tensor SampledRows::gather(const Chunk& chunk, at::Tensor& memory) const {
   const auto chosen = addresses(chunk);
-  if (on_device_) return device_rows_[chunk.micro_batch].gather(chosen);
+  const at::Tensor& input = inputs_[chunk.micro_batch];
   const std::int64_t columns = layer_.columns();
-  if (!memory.defined()) memory = at::empty({chunk_rows, columns}, at::kFloat);
+  if (!memory.defined()) memory = at::empty({chunk_rows, columns}, input.options());
   const at::Tensor rows = memory.narrow(0, 0, chunk.count);
-  const float* data = inputs_[chunk.micro_batch].const_data_ptr<float>();
+  if (on_device()) {
+    parameters_.arrays->unfold(row_window(layer_, input), chosen, rows.mutable_data_ptr<float>());
+    return rows;
+  }
+  const float* data = input.const_data_ptr<float>();
   float* out = rows.mutable_data_ptr<float>();
   parallel_for(chunk.count, parameters_.threads, [&](std::int64_t r) {
     const RowAddress& row = chosen[static_cast<std::size_t>(r)];

@@ -23,9 +23,9 @@ class SampledRows {
   [[nodiscard]] std::int64_t rows() const { return all_rows_; }  ///< of all ranks, at least 1
   [[nodiscard]] double largest() const { return largest_; }      ///< magnitude of any input, of all ranks
   /// All positions of all images were chosen, in a layer whose window ShiftedGram fits.
-  [[nodiscard]] bool is_shifted() const { return shifted_ && !on_device_; }
+  [[nodiscard]] bool is_shifted() const { return shifted_ && !on_device(); }
   /// The inputs lie on a device, on every rank: rows are gathered there.
-  [[nodiscard]] bool on_device() const { return on_device_; }
+  [[nodiscard]] bool on_device() const { return parameters_.arrays != nullptr; }
   [[nodiscard]] std::span<const at::Tensor> inputs() const { return inputs_; }  ///< of this rank
 
   /// Rows of one micro-batch that are worked on together: enough for the speed of a matrix product, few
@@ -41,8 +41,7 @@ class SampledRows {
   [[nodiscard]] bool fit_outputs(std::span<const at::Tensor> tensors) const;
   /// [rows, count]: of such outputs, contiguous, the values at a chunk's positions.
   [[nodiscard]] at::Tensor gather_outputs(const Chunk& chunk, std::span<const at::Tensor> outputs) const;
-  /// The rows of a chunk, [count, D], where the inputs lie; on the host in `memory`, which the next call may
-  /// use again.
+  /// The rows of a chunk, [count, D], where the inputs lie, in `memory`, which the next call may use again.
   [[nodiscard]] at::Tensor gather(const Chunk& chunk, at::Tensor& memory) const;
 
  private:
@@ -56,8 +55,7 @@ class SampledRows {
   std::vector<at::Tensor> inputs_;
   std::vector<LayerWindow> windows_;
   std::vector<std::vector<RowAddress>> addresses_;  ///< by micro-batch
-  bool shifted_ = false, on_device_ = false;
-  std::vector<DeviceRows> device_rows_;  ///< by micro-batch, on a device
+  bool shifted_ = false;
   std::int64_t all_rows_ = 1;
   double largest_ = 0;
 };

@@ -29,15 +29,21 @@ struct VisibleDevices {
 /// What a failed call says: the call, the rank, the host and what the library says of it.
 [[noreturn]] void throw_failed_call(const std::string& call, int rank, const std::string& problem);
 
+/// Whether LibTorch's tensors of network_device() lie in the device's memory, where kernels can read them.
+[[nodiscard]] bool holds_tensors();
+
+/// Which stream a Device orders its work on: one of its own, or the one that LibTorch uses.
+enum class StreamChoice { own, of_tensors };
+
 class Device {
  public:
   /// Takes device `index` of this host for the calling thread. `rank` is for messages.
-  Device(int index, int rank);
+  Device(int index, int rank, StreamChoice stream = StreamChoice::own);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  /// All work goes through this stream, in order.
+  /// All work goes through this stream, in order; null is LibTorch's.
   [[nodiscard]] CUstream_st* stream() const { return stream_; }
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] int multiprocessors() const { return multiprocessors_; }

@@ -33,7 +33,11 @@ std::string network_obstacle() {
   return std::string("LibTorch's part for CUDA can't be loaded: ") + dlerror();
 }
 
-Device::Device(int index, int rank) : rank_(rank) {
+bool holds_tensors() {
+  return true;
+}
+
+Device::Device(int index, int rank, StreamChoice stream) : rank_(rank) {
   check(cudaSetDevice(index), "cudaSetDevice");
   int value = 0;
   check(cudaDeviceGetAttribute(&value, cudaDevAttrMultiProcessorCount, index), "cudaDeviceGetAttribute");
@@ -41,11 +45,13 @@ Device::Device(int index, int rank) : rank_(rank) {
   check(cudaDeviceGetAttribute(&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
         "cudaDeviceGetAttribute");
   shared_bytes_ = value;
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  // LibTorch's stream is the legacy default one as long as nobody sets another, and nobody does.
+  if (stream == StreamChoice::own)
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
 }
 
 Device::~Device() {
-  cudaStreamDestroy(stream_);
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
 void* Device::allocate(std::int64_t bytes) const {

@@ -18,7 +18,7 @@ class DeviceSum {
   virtual void wait() const = 0;
 };
 
-/// Over NCCL, whose first message travels over `communicator` (collective). Nothing for one rank.
+/// Over NCCL, whose first message travels over `communicator` (collective).
 [[nodiscard]] std::unique_ptr<DeviceSum> make_device_sum(const Device& device,
                                                          const Communicator& communicator);
 

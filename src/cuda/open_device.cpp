@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "cuda/cuda_array_work.hpp"
 #include "cuda/cuda_backend.hpp"
 #include "cuda/device.hpp"
 #include "cuda/device_sum.hpp"
@@ -57,17 +58,20 @@ class CudaDevice final : public ComputeDevice {
       : ranks_(communicator.size()),
         network_device_(network_device(index)),
         communicator_(communicator),
-        linked_(std::make_shared<LinkedDevice>(index, communicator.rank())) {}
+        linked_(std::make_shared<LinkedDevice>(index, communicator.rank())) {
+    if (holds_tensors()) arrays_.emplace(index, communicator.rank());
+  }
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
   ~CudaDevice() override { communicator_.use_for_large_sums(nullptr); }
   void connect() {
-    linked_->link = make_device_sum(linked_->device, communicator_);
+    if (ranks_ > 1) linked_->link = make_device_sum(linked_->device, communicator_);
     backend_.emplace(linked_->device, linked_->link.get());
     if (linked_->link != nullptr) communicator_.use_for_large_sums(std::make_shared<SumOverDevices>(linked_));
   }
   [[nodiscard]] const Backend& backend() const override { return *backend_; }
   [[nodiscard]] std::string networks() const override { return network_device_; }
+  [[nodiscard]] const ArrayWork* arrays() const override { return arrays_ ? &*arrays_ : nullptr; }
   [[nodiscard]] std::string description() const override {
     return "cuda, a device for " +
            std::string(ranks_ == 1 ? "the rank" : "each of " + std::to_string(ranks_) + " ranks");
@@ -79,6 +83,7 @@ class CudaDevice final : public ComputeDevice {
   Communicator communicator_;
   std::shared_ptr<LinkedDevice> linked_;
   std::optional<CudaBackend> backend_;
+  std::optional<CudaArrayWork> arrays_;
 };
 
 }  // namespace

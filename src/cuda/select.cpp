@@ -16,6 +16,7 @@ class Cpu final : public ComputeDevice {
   explicit Cpu(std::string reason) : reason_(std::move(reason)) {}
   [[nodiscard]] const Backend& backend() const override { return cpu_backend(); }
   [[nodiscard]] std::string networks() const override { return ""; }
+  [[nodiscard]] const ArrayWork* arrays() const override { return nullptr; }
   [[nodiscard]] std::string description() const override {
     return reason_.empty() ? "cpu" : "cpu (" + reason_ + ")";
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "bitfall/communicator.hpp"
+#include "parallel/array_work.hpp"
 #include "parallel/local_rank.hpp"
 #include "quantization/backend.hpp"
 
@@ -21,6 +22,8 @@ class ComputeDevice {
   [[nodiscard]] virtual const Backend& backend() const = 0;
   /// What networks run on, for Network::use_device.
   [[nodiscard]] virtual std::string networks() const = 0;
+  /// Kernels on the tensors of such networks; null on the CPU.
+  [[nodiscard]] virtual const ArrayWork* arrays() const = 0;
   /// For people: "cpu" and, of `auto`, why no device; or "cuda, a device for each of 4 ranks".
   [[nodiscard]] virtual std::string description() const = 0;
 };

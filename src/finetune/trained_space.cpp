@@ -1,6 +1,7 @@
 #include "finetune/trained_space.hpp"
 
-#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -38,29 +39,37 @@ std::vector<std::int64_t> TrainedSpace::lengths() const {
   return lengths;
 }
 
-const DeviceCodes& TrainedSpace::codes_on(at::Device device, const Part& part) {
-  if (!part.on_device)
-    part.on_device = device_codes(part.codes, static_cast<std::int64_t>(part.length) / part.d, device);
-  return *part.on_device;
+TrainedPart TrainedSpace::on_device(const Part& part, const at::Tensor& place) {
+  TrainedPart described{.first = static_cast<std::int64_t>(part.first),
+                        .length = static_cast<std::int64_t>(part.length),
+                        .weights = place.numel(),
+                        .d = part.d};
+  if (part.d == 0) return described;
+  if (!part.on_device) part.on_device = device_codes(part.codes, described.length / part.d, place.device());
+  described.codes = part.on_device->codes.const_data_ptr<std::int32_t>();
+  described.order = part.on_device->order.const_data_ptr<std::int32_t>();
+  described.starts = part.on_device->starts.const_data_ptr<std::int64_t>();
+  return described;
 }
 
-void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<double> out,
-                          bool on_device) const {
+void TrainedSpace::gather_on_device(std::span<const at::Tensor> gradients, std::span<double> out) const {
+  std::vector<at::Tensor> dense;
+  std::vector<TrainedPart> described;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    dense.push_back(gradients[i].to(at::kFloat).contiguous());
+    described.push_back(on_device(parts_[i], dense.back()));
+    described.back().gradient = dense.back().const_data_ptr<float>();
+  }
+  if (dense.empty()) return;
+  const at::Tensor all = at::empty({std::ssize(out)}, dense.front().options().dtype(at::kDouble));
+  arrays_->gather_gradients(described, all.mutable_data_ptr<double>());
+  at::from_blob(out.data(), all.sizes(), at::kDouble).copy_(all);
+}
+
+void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<double> out) const {
   BITFALL_ASSERT(gradients.size() == parts_.size() && out.size() == values_.size(),
                  "one gradient for each part");
-  if (on_device) {
-    std::vector<at::Tensor> flat;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      const Part& part = parts_[i];
-      flat.push_back(
-          (part.d > 0 ? device_codebook_gradient(gradients[i], codes_on(gradients[i].device(), part), part.d)
-                      : gradients[i].to(at::kDouble))
-              .reshape({-1}));
-    }
-    const at::Tensor all = at::cat(flat).cpu();
-    std::copy_n(all.const_data_ptr<double>(), out.size(), out.begin());
-    return;
-  }
+  if (arrays_ != nullptr) return gather_on_device(gradients, out);
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
     const at::Tensor gradient = gradients[i].contiguous();
@@ -77,19 +86,24 @@ void TrainedSpace::gather(std::span<const at::Tensor> gradients, std::span<doubl
 void TrainedSpace::write_on_device(Network& network) const {
   // One copy to the device: values are few, weights many.
   const at::Tensor values = network.place(at::tensor(at::ArrayRef<float>(values_)));
-  for (const TensorInfo& tensor : network.tensors()) {
-    const Part* part = find(tensor.name);
-    if (part == nullptr) continue;
-    const auto first = static_cast<std::int64_t>(part->first),
-               length = static_cast<std::int64_t>(part->length);
-    at::Tensor value = values.slice(0, first, first + length);
-    if (part->d > 0) value = device_decode(value.view({-1, part->d}), codes_on(value.device(), *part));
-    network.set_tensor(part->name, value.view(tensor.shape));
+  std::vector<TrainedPart> described;
+  std::vector<std::pair<at::Tensor, at::Tensor>>
+      rearranged;  // weights of another memory format, such as NHWC
+  for (const Part& part : parts_) {
+    at::Tensor weight = network.tensor_to_write(part.name);
+    if (!weight.is_contiguous()) {
+      rearranged.emplace_back(weight, at::empty(weight.sizes(), weight.options()));
+      weight = rearranged.back().second;
+    }
+    described.push_back(on_device(part, weight));
+    described.back().weight = weight.mutable_data_ptr<float>();
   }
+  arrays_->write_weights(described, values.const_data_ptr<float>());
+  for (auto& [weight, plain] : rearranged) weight.copy_(plain);
 }
 
 void TrainedSpace::write(Network& network) const {
-  if (network.on_device()) return write_on_device(network);
+  if (arrays_ != nullptr && network.on_device()) return write_on_device(network);
   std::vector<float> dense;
   for (const Part& part : parts_) {
     const std::span<const float> values = std::span(values_).subspan(part.first, part.length);

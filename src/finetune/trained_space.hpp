@@ -11,11 +11,14 @@
 #include "bitfall/network.hpp"
 #include "bitfall/quantized_layer.hpp"
 #include "finetune/device_codes.hpp"
+#include "parallel/array_work.hpp"
 
 namespace bitfall {
 
 class TrainedSpace {
  public:
+  /// `arrays`: of the device where passes run, which then gathers and decodes; none: the host does.
+  explicit TrainedSpace(const ArrayWork* arrays = nullptr) : arrays_(arrays) {}
   /// The codebook of a layer, started from its fp16 values; its codes stay.
   void add_codebook(const QuantizedLayer& layer);
   /// A parameter of the network as it is (float32).
@@ -28,11 +31,11 @@ class TrainedSpace {
   /// Length of each part of the vector.
   [[nodiscard]] std::vector<std::int64_t> lengths() const;
 
-  /// Gradients of the flat vector from those of the tensors of names(). `on_device`: summed where they lie,
-  /// and only the result travels; the same bits.
-  void gather(std::span<const at::Tensor> gradients, std::span<double> out, bool on_device = false) const;
-  /// Writes weights (decoded from the float32 codebooks) and tensors into the network, in place; decoded on
-  /// the device where its passes run on one.
+  /// Gradients of the flat vector from those of the tensors of names(). On a device they are summed where
+  /// they lie, and only the result travels; the same bits.
+  void gather(std::span<const at::Tensor> gradients, std::span<double> out) const;
+  /// Writes weights (decoded from the float32 codebooks) and tensors into the network, in place; on a device,
+  /// into the copies that passes read.
   void write(Network& network) const;
   /// The codebook of a layer that was added, as it is now; empty when it was not.
   [[nodiscard]] std::span<const float> codebook(const std::string& weight_name) const;
@@ -50,10 +53,13 @@ class TrainedSpace {
     std::vector<std::uint16_t> codes;                   ///< of a codebook
     mutable std::optional<DeviceCodes> on_device = {};  ///< made when first needed
   };
-  [[nodiscard]] static const DeviceCodes& codes_on(at::Device device, const Part& part);
+  /// A part as kernels read it; `place` is some tensor on their device.
+  [[nodiscard]] static TrainedPart on_device(const Part& part, const at::Tensor& place);
+  void gather_on_device(std::span<const at::Tensor> gradients, std::span<double> out) const;
   void write_on_device(Network& network) const;
   [[nodiscard]] const Part* find(const std::string& name) const;
 
+  const ArrayWork* arrays_;
   std::vector<Part> parts_;
   std::vector<float> values_;
 };

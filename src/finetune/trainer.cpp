@@ -133,7 +133,7 @@ void Trainer::run(const TrainingBatch& batch, std::int64_t images, Outcome& outc
   const c10::AutoGradMode no_gradients(false);
   outcome.row.assign(static_cast<std::size_t>(sums_.size()), 0.0);
   const std::size_t trained = space_.values().size();
-  space_.gather(gradients, std::span(outcome.row).first(trained), student_.on_device());
+  space_.gather(gradients, std::span(outcome.row).first(trained));
   const at::Tensor guess = logits.argmax(1);
   const at::Tensor label = student_.place(at::tensor(at::ArrayRef<std::int64_t>(batch.labels)));
   outcome.counts = {count_equal(guess, label), count_equal(guess, target.argmax(1)), batch.images.size(0)};

@@ -81,9 +81,9 @@ void DeviceCopy::follow(const at::Tensor& host) {
   copy_of(host).copy_(host);
 }
 
-void DeviceCopy::set(const at::Tensor& host, const at::Tensor& value) {
-  copy_of(host).copy_(value);
+at::Tensor DeviceCopy::outdate(const at::Tensor& host) {
   old_.insert(storage_of(host));
+  return copy_of(host);
 }
 
 void DeviceCopy::refresh(const at::Tensor& host) {

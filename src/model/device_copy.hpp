@@ -34,8 +34,8 @@ class DeviceCopy {
 
   /// The host's tensor has changed.
   void follow(const at::Tensor& host);
-  /// `value`, which lies on the device, is the tensor's new value; the host's is old from now on.
-  void set(const at::Tensor& host, const at::Tensor& value);
+  /// The copy, which somebody is about to write: the host's tensor is old from now on.
+  [[nodiscard]] at::Tensor outdate(const at::Tensor& host);
   /// Brings the host's tensor up to date, if it is old.
   void refresh(const at::Tensor& host);
 

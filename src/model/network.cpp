@@ -385,12 +385,18 @@ void Network::set_tensor(const std::string& name, const at::Tensor& value) {
   ++impl_->changes;
   if (!value.is_cpu()) {
     BITFALL_ASSERT(impl_->copy.has_value(), name + " set from a device that no pass runs on");
-    impl_->copy->set(target, value);
+    impl_->copy->outdate(target).copy_(value);
     return;
   }
   if (impl_->copy) impl_->copy->refresh(target);  // a tied tensor may be a part of the storage
   target.copy_(value);
   if (impl_->copy) impl_->copy->follow(target);
+}
+
+at::Tensor Network::tensor_to_write(const std::string& name) {
+  BITFALL_ASSERT(impl_->copy.has_value(), name + " written on a device that no pass runs on");
+  ++impl_->changes;
+  return impl_->copy->outdate(find(name).detach());
 }
 
 void Network::set_tensor(const std::string& name, std::span<const float> value) {

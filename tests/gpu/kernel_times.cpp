@@ -1,10 +1,6 @@
 // Times of the k-means kernels on layers of ResNet-50, in microseconds, as tab-separated lines:
 //   n  d  k  microseconds of one E-step  microseconds of one update of the sums in which every point moves
 // tests/gpu/kernel_table.py puts them beside the floors and beside torch.
-#include <cuda_runtime_api.h>
-
-#include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -12,28 +8,11 @@
 
 #include "cuda/kernels/assign.hpp"
 #include "cuda/kernels/cluster_sums.hpp"
+#include "stopwatch.hpp"
 
 using namespace bitfall;
 
 namespace {
-
-/// Median of nine runs after a first one, each `work` between two events on the stream.
-template <class Work>
-double microseconds(const cuda::Device& device, const Work& work) {
-  cudaEvent_t begin{}, end{};
-  device.check(cudaEventCreate(&begin), "cudaEventCreate");
-  device.check(cudaEventCreate(&end), "cudaEventCreate");
-  std::array<float, 10> milliseconds{};
-  for (float& time : milliseconds) {
-    device.check(cudaEventRecord(begin, device.stream()), "cudaEventRecord");
-    work();
-    device.check(cudaEventRecord(end, device.stream()), "cudaEventRecord");
-    device.check(cudaEventSynchronize(end), "cudaEventSynchronize");
-    device.check(cudaEventElapsedTime(&time, begin, end), "cudaEventElapsedTime");
-  }
-  std::sort(milliseconds.begin() + 1, milliseconds.end());
-  return 1e3 * double(milliseconds[5]);
-}
 
 std::vector<float> random_floats(std::int64_t count) {
   std::mt19937 random(1);

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "cuda/device.hpp"
+#include "cuda/cuda_array_work.hpp"
 
 namespace bitfall::test {
 
@@ -13,6 +13,10 @@ inline const std::string obstacle = cuda::network_obstacle();
 inline std::string network_device() {
   if (!obstacle.empty()) throw std::runtime_error(obstacle);
   return cuda::network_device(0);
+}
+inline const ArrayWork& network_arrays() {
+  static const cuda::CudaArrayWork arrays(0, 0);
+  return arrays;
 }
 /// How far results may be from the host's, relative to their magnitude: sums have another order.
 inline constexpr double tolerance = 2e-5;

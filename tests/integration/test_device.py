@@ -86,6 +86,35 @@ class Device(Case):
                 with self.subTest(ranks=ranks):
                     self.assertEqual(everything("cuda", ranks), wanted)
 
+    def test_moments_by_kernels(self):
+        """Sums in another order than the host's: another archive, as good, and the same one on any number of ranks."""
+        arrays = {"BITFALL_EMULATED_ARRAYS": "1"}
+        for options in (["--recipe", "paper", "--metric", "activation"], ["--metric", "full", "--match-teacher", "--sweeps", 1]):
+            with self.subTest(options=options):
+                def error(done):
+                    return result(done)["objective"]
+                options = [*options, "--calibration-images", 8, "--micro-batch", 4, "--iterations", 3, "--k", 8, "--threads", 1]
+                on_host = result(self.compress("--device", "cpu", *options, output="host.h5"))
+                with emulated_devices():
+                    done = [result(self.compress("--device", "cuda", *options, output=f"arrays{ranks}.h5", ranks=ranks, environment=arrays))
+                            for ranks in (1, 2)]
+                self.assertEqual(done[0]["content_sha256"], done[1]["content_sha256"])
+                self.assertNotEqual(done[0]["content_sha256"], on_host["content_sha256"], "the kernels were not used")
+
+    def test_training_by_kernels(self):
+        """The host's bits."""
+        archive = self.folder / "made.h5"
+        result(self.compress("--calibration-images", 8, "--iterations", 2, "--k", 8, output=archive.name))
+
+        def tuned(device, environment=None):
+            return result(run("finetune", archive, "--teacher", self.network, "-d", self.shards, "--preprocess", "cifar", "--threads", 1,
+                              "-o", self.folder / f"{device}.h5", "--finetune-iterations", 2, "--batch-size", 8, "--train-micro-batch", 4,
+                              "--train", "codebooks,bn", "--device", device, "--json", environment=environment))["content_sha256"]
+
+        wanted = tuned("cpu")
+        with emulated_devices():
+            self.assertEqual(tuned("cuda", {"BITFALL_EMULATED_ARRAYS": "1"}), wanted)
+
     def test_more_ranks_than_devices(self):
         with emulated_devices():
             done = self.small("cuda", "many.h5", ranks=2, environment={"BITFALL_EMULATED_DEVICES": "1"})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seeds one fault at a time into the kernels and demands that a test on the emulated device notices.
 
-    python3 tests/mutations/mutate_kernels.py [BUILD]     (build/release by default, built with BITFALL_TESTS=ON)
+    python3 tests/mutations/mutate_kernels.py [BUILD [KERNEL...]]     (build/release by default, built with BITFALL_TESTS=ON)
 
 Prints a table: the fault, and the test that caught it. Exit status 1 when one was missed.
 """
@@ -44,18 +44,54 @@ FAULTS = [
     ("cluster_sums", "add(loses + j, -value)", "add(loses + j, value)", "points do not leave their old cluster"),
     ("cluster_sums", "if (changed) ", "if (!changed) ", "new codes are not kept"),
     ("cluster_sums", "quad += step", "quad += step + 1", "grid stride off by one"),
+    ("unfold_rows", "column < columns; column", "column < columns - 1; column", "bound: the last column is left out"),
+    ("unfold_rows", "address.group * a.window.group_stride", "0", "groups are not told apart"),
+    ("unfold_rows", "a.addresses[row]", "a.addresses[0]", "every row is the first one"),
+    ("unfold_rows", "line >= window.input[0]", "line > window.input[0]", "window: bound: a line below the image is read"),
+    ("unfold_rows", "value < 0 || ", "", "window: bound: left of the image is read"),
+    ("unfold_rows", "dilation[1]", "dilation[0]", "window: the other side's dilation"),
+    ("unfold_rows", "stride[1])", "stride[0])", "window: the other side's stride"),
+    ("block_moments", "if (first > 0) __syncthreads();", "", "missing barrier before a tile is overwritten"),
+    ("block_moments", "    __syncthreads();\n    if (works)", "    if (works)", "missing barrier after a tile is loaded"),
+    ("block_moments", "= sum;\n  __syncthreads();", "= sum;\n", "missing barrier before slices are added"),
+    ("block_moments", "other < shares.slices", "other < shares.slices - 1", "wrong lane: the last slice is left out"),
+    ("block_moments", "position < end; ++position", "position + 1 < end; ++position", "bound: the last position of a slice is left out"),
+    ("block_moments", "min(begin + length, static_cast<unsigned>(count))", "begin + length", "bound: positions behind the last one count"),
+    ("block_moments", "return {a, a + pair};", "return {a, pair};", "the wrong pair of columns"),
+    ("block_moments", "chunk * shares.in_chunk + ", "", "all chunks form the first one's pairs"),
+    ("block_moments", "unit % a.groups * ", "0 * ", "groups are not told apart"),
+    ("block_moments", "unit < units", "unit + 1 < units", "bound: the last image is left out"),
+    ("block_moments", "if (i >= values) return;", "", "bound: sums behind the last one"),
+    ("rounded_sums", "if (i < count)", "if (i + 1 < count)", "bound: the last value is left out"),
+    ("rounded_sums", "b <= row", "b < row", "bound: the diagonal is left out"),
+    ("rounded_sums", "row * (row + 1) / 2", "row * (row - 1) / 2", "the triangle's rows are one too short"),
+    ("rounded_sums", "sums[b] += ", "sums[b] = ", "what was summed before is lost"),
+    ("rounded_sums", "__double2ll_rn(static_cast<double>(value) * factor)", "(value * factor)", "cut instead of rounded"),
+    ("trained_parts", "a.first_blocks[middle] <= block", "a.first_blocks[middle] < block", "bound: the first block of a part works on the one before"),
+    ("trained_parts", "if (next > begin) __syncthreads();", "", "missing barrier before a tile is overwritten"),
+    ("trained_parts", "    __syncthreads();\n    if (thread >= width) continue;", "    if (thread >= width) continue;", "missing barrier after a tile is loaded"),
+    ("trained_parts", "row < count; ++row", "row < count - 1; ++row", "bound: the last block of a tile is left out"),
+    ("trained_parts", "part.order[next + row]", "part.order[begin + row]", "every tile is the first one"),
+    ("trained_parts", "first = block % chunks * most_coordinates", "first = 0", "wrong lane: coordinates beyond the first 128"),
+    ("trained_parts", "sum / static_cast<double>(max(end - begin, std::int64_t{1}))", "sum", "a sum for a mean"),
+    ("trained_parts", "min(part.length, (block + 1) * written_values)", "(block + 1) * written_values", "bound: gradients behind the last one"),
+    ("trained_parts", "min(part.weights, (block + 1) * written_values)", "(block + 1) * written_values", "bound: weights behind the last one"),
+    ("trained_parts", "i - row * d", "0", "the first coordinate for all"),
 ]
 # Faults that change how much work is done, not what comes out: no test of results can see them.
 HARMLESS = {"wrong lane writes (merged all the same: equal results)", "any d: lanes share codewords (the same results, S times the work)"}
 
 
 def compile_mutant(kernel, old, new, folder):
-    text = (SOURCE / f"src/cuda/kernels/{kernel}.cu").read_text()
-    if text.count(old) < 1:
+    kernels = SOURCE / "src/cuda/kernels"
+    text, shared = (kernels / f"{kernel}.cu").read_text(), (kernels / "window_value.hpp").read_text()
+    if old not in text and old not in shared:
         raise SystemExit(f"{kernel}.cu no longer has '{old}': update the list of faults")
     mutant = folder / f"{kernel}.cpp"
     mutant.write_text(text.replace(old, new, 1))
-    subprocess.run(["c++", "-std=c++20", "-O0", "-ffp-contract=off", "-w", "-I", SOURCE / "src", "-I", SOURCE / "include", "-I",
+    (folder / "cuda/kernels").mkdir(parents=True)
+    (folder / "cuda/kernels/window_value.hpp").write_text(shared if old in text else shared.replace(old, new, 1))
+    subprocess.run(["c++", "-std=c++20", "-O0", "-ffp-contract=off", "-w", "-I", folder, "-I", SOURCE / "src", "-I", SOURCE / "include", "-I",
                     SOURCE / "tests", "-I", SOURCE / "tests/emulation", "-c", mutant, "-o", folder / "mutant.o"], check=True)
 
 
@@ -83,7 +119,10 @@ def caught_by(folder):
 def main():
     missed = 0
     print("| kernel | fault | caught by |\n| --- | --- | --- |")
+    chosen = sys.argv[2:]
     for kernel, old, new, fault in FAULTS:
+        if chosen and kernel not in chosen:
+            continue
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             compile_mutant(kernel, old, new, folder)

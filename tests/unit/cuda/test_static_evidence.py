@@ -18,6 +18,13 @@ WANTED = {
     "assign_kernel": {r"LDG\.E\.128": lambda d: d + 1, r"LDS\.128": lambda d: (d + 4) // 4, r"FFMA": lambda d: 4 * d},
     "assign_any_kernel": {r"LDG\.E\.128": lambda d: 1, r"FFMA": lambda d: 32},
     "cluster_sums_kernel": {r"LDG\.E\.128": lambda d: 3, r"(RED|ATOM)": lambda d: 1},
+    "unfold_rows_kernel": {r"STG": lambda d: 1},
+    "block_moments_kernel": {r"FFMA": lambda d: 1, r"DADD": lambda d: 1},
+    "sum_images_kernel": {r"DADD": lambda d: 1},
+    "add_rounded_kernel": {r"DMUL": lambda d: 1},
+    "add_rounded_lower_kernel": {r"DMUL": lambda d: 1},
+    "gather_gradients_kernel": {r"DADD": lambda d: 1},
+    "write_weights_kernel": {r"STG": lambda d: 1},
 }
 
 
@@ -37,7 +44,7 @@ def budgets():
     found = []
     for source in SOURCES.glob("*.cu"):
         for name, parameters, registers in re.findall(r"// register budget: (\w+)<(.*?)> (\d+)", source.read_text()):
-            parameters = [None if text == "*" else int(text) for text in parameters.split(",")]
+            parameters = [None if text == "*" else int(text) for text in parameters.split(",") if text]
             found.append((name, parameters, int(registers)))
     return found
 

@@ -1,8 +1,14 @@
-// Second moments and channel statistics by LibTorch's operators, as on a device, beside the host's kernels.
+// Second moments and channel statistics as a device forms them, beside the host's kernels.
+#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/triu_indices.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 
@@ -24,18 +30,19 @@ at::Tensor place(const at::Tensor& tensor) {
   return tensor.to(open_torch_device(network_device()));
 }
 
-/// Float sums of at most 4096 products, then double: a few units in the last place of the diagonal.
+/// Float sums of at most 256 products, then double: a few units in the last place of the diagonal.
 void require_moments(const Layer& layer, const at::Tensor& input, std::int64_t d) {
   const at::Tensor oracle = gram_oracle(layer, {input}, d);
-  const at::Tensor found = device_moments(layer, place(input), d, true).cpu();
+  const at::Tensor found = device_moments(layer, place(input), d, network_arrays()).cpu();
   REQUIRE(found.scalar_type() == at::kDouble);
+  REQUIRE(same(found, device_moments(layer, place(input), d, network_arrays()).cpu()));
+  const at::Tensor indices = at::triu_indices(d, d);
+  const at::Tensor expected = oracle.index({at::indexing::Slice(), indices[0], indices[1]});
   const at::Tensor diagonal = oracle.diagonal(0, 1, 2).clamp_min(1e-30).sqrt();
-  const at::Tensor bound = diagonal.unsqueeze(2) * diagonal.unsqueeze(1);
+  const at::Tensor bound =
+      (diagonal.unsqueeze(2) * diagonal.unsqueeze(1)).index({at::indexing::Slice(), indices[0], indices[1]});
   INFO("d = " << d << ", " << layer.columns() << " columns");
-  REQUIRE(((found - oracle).abs() / bound).max().item<double>() < 3e-6);
-  const at::Tensor pooled = device_moments(layer, place(input), d, false).cpu();
-  REQUIRE(same(pooled, device_moments(layer, place(input), d, false).cpu()));
-  REQUIRE(((pooled - oracle.sum(0, true)).abs() / bound.sum(0, true)).max().item<double>() < 3e-6);
+  REQUIRE(((found - expected).abs() / bound).max().item<double>() < 2e-6);
 }
 
 }  // namespace
@@ -55,7 +62,7 @@ TEST_CASE("moments of convolutions of every kind") {
   require_moments(convolution({6, 4, 3, 3}, {1, 2}, {2, 2}, {2, 2}, 1), at::randn({2, 4, 9, 9}), 12);
 }
 
-TEST_CASE("moments of linear layers, in more rows than one float sum takes") {
+TEST_CASE("moments of linear layers, in more rows than a tile holds") {
   at::manual_seed(2);
   require_moments(linear(5, 16), at::randn({3, 16}), 4);
   require_moments(linear(5, 8), at::randn({9001, 8}) + 3, 4);
@@ -84,8 +91,10 @@ TEST_CASE("unfolded rows, taken one by one") {
       rows.push_back({place / positions / layer.groups, place / positions % layer.groups, place % positions});
       places.push_back(place);
     }
-    const at::Tensor found = DeviceRows(layer, place(input)).gather(rows).cpu();
-    REQUIRE(same(found, all.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(places)))));
+    const at::Tensor there = place(input);
+    const at::Tensor found = at::empty({std::ssize(rows), layer.columns()}, there.options());
+    network_arrays().unfold(row_window(layer, there), rows, found.mutable_data_ptr<float>());
+    REQUIRE(same(found.cpu(), all.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(places)))));
   };
   require_rows(convolution({6, 4, 3, 3}, {1, 2}, {2, 1}, {2, 1}, 1), at::randn({2, 4, 9, 8}), 2);
   require_rows(convolution({6, 4, 3, 3}, {2, 1}, {0, 1}, {1, 1}, 2), at::randn({3, 8, 7, 5}), 3);
@@ -101,19 +110,28 @@ TEST_CASE("unfolded rows, taken one by one") {
   }
 }
 
-TEST_CASE("sums of products round as the host's integers do") {
+TEST_CASE("sums of products are the host's, rounded once each") {
   at::manual_seed(4);
-  const FixedPoint scale = FixedPoint::for_sum(100, 1000);
-  const at::Tensor products = at::randn({7, 5, 3}) * 20;
-  DeviceSums sums(scale);
-  REQUIRE(sums.values().empty());
-  std::vector<std::int64_t> expected(15, 0);
-  for (std::int64_t i = 0; i < 7; ++i) {
-    sums.add(place(products[i]));
-    for (std::size_t j = 0; j < 15; ++j)
-      expected[j] += scale.to_integer(double(products[i].contiguous().const_data_ptr<float>()[j]));
+  const FixedPoint scale = FixedPoint::for_sum(1000, 1000);
+  DeviceSums square(scale, &network_arrays()), product(scale, &network_arrays());
+  REQUIRE(square.values().empty());
+  at::Tensor squares = at::zeros({5, 5}, at::kDouble), products = at::zeros({3, 5}, at::kDouble);
+  for (int i = 0; i < 3; ++i) {
+    // Small integers: any order of float sums is exact, and so is every comparison.
+    const at::Tensor x = at::randint(-9, 10, {7 + i, 5}).to(at::kFloat);
+    const at::Tensor y = at::randint(-9, 10, {3, 7 + i}).to(at::kFloat);
+    square.add_square(place(x));
+    product.add_product(place(y), place(x));
+    squares += x.t().mm(x);
+    products += y.mm(x);
   }
-  REQUIRE(sums.values() == expected);
+  const std::vector<std::int64_t> lower = square.values(), all = product.values();
+  REQUIRE(lower.size() == 15);
+  std::size_t next = 0;
+  for (int a = 0; a < 5; ++a)
+    for (int b = 0; b <= a; ++b) REQUIRE(lower[next++] == scale.to_integer(squares[a][b].item<double>()));
+  for (int i = 0; i < 15; ++i)
+    REQUIRE(all.at(static_cast<std::size_t>(i)) == scale.to_integer(products[i / 5][i % 5].item<double>()));
 }
 
 TEST_CASE("cross moments with shortcuts are the host's") {
@@ -140,6 +158,8 @@ TEST_CASE("cross moments with shortcuts are the host's") {
   const std::vector<float> gain{1, 2, 0, 0.5F, -1, 1};
   for (const std::int64_t rows : {0, 60}) {
     const FullGramParameters parameters{.rows = rows, .seed = 7};
+    FullGramParameters on_device = parameters;
+    on_device.arrays = &network_arrays();
     const std::span<const float> w(weight.const_data_ptr<float>(), 216);
     check_equal(
         accumulate_cross_moments(layer,
@@ -148,11 +168,11 @@ TEST_CASE("cross moments with shortcuts are the host's") {
         accumulate_cross_moments(
             layer,
             {.weight = w, .teacher_inputs = teacher_there, .shortcuts = {right_there, left_there, gain}},
-            there, parameters, Communicator::self()));
+            there, on_device, Communicator::self()));
     check_equal(accumulate_cross_moments(layer, {.teacher_outputs = right, .bias = bias}, inputs, parameters,
                                          Communicator::self()),
                 accumulate_cross_moments(layer, {.teacher_outputs = right_there, .bias = place(bias)}, there,
-                                         parameters, Communicator::self()));
+                                         on_device, Communicator::self()));
   }
 }
 
@@ -160,6 +180,7 @@ TEST_CASE("a walk on a device finds the host's statistics") {
   const auto statistics = [](const std::string& device) {
     Network network = small_network();
     if (!device.empty()) network.use_device(device);
+    const ArrayWork* arrays = device.empty() ? nullptr : &network_arrays();
     std::vector<double> found;
     static_cast<void>(
         walk(network, small_images(3), {.threads = 2}, Communicator::self(), [&](const WalkStep& step) {
@@ -167,10 +188,12 @@ TEST_CASE("a walk on a device finds the host's statistics") {
             reestimate_batch_norm(network, *norm, step, 2, Communicator::self());
           } else if (const auto index = network.layer_of_step(step.step)) {
             const Layer& layer = network.layers().at(*index);
-            const Gram gram = accumulate_gram(layer, step.inputs, {.d = layer.columns() % 9 == 0 ? 9 : 4},
-                                              Communicator::self());
+            const Gram gram =
+                accumulate_gram(layer, step.inputs, {.d = layer.columns() % 9 == 0 ? 9 : 4, .arrays = arrays},
+                                Communicator::self());
             found.insert(found.end(), gram.pooled.begin(), gram.pooled.end());
-            const FullGram full = accumulate_full_gram(layer, step.inputs, {}, Communicator::self());
+            const FullGram full =
+                accumulate_full_gram(layer, step.inputs, {.arrays = arrays}, Communicator::self());
             found.insert(found.end(), full.lower.begin(), full.lower.end());
             found.push_back(double(gram.samples));
           }

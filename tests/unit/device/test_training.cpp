@@ -1,14 +1,8 @@
 // Distillation on a device: the host's codebooks (up to the order of sums), the same bits every time.
-#include <ATen/ops/randn.h>
-
 #include <cmath>
-#include <random>
 
 #include "../finetune/trainer_setup.hpp"
 #include "catch.hpp"
-#include "finetune/codebook_gradient.hpp"
-#include "finetune/device_codes.hpp"
-#include "model/device_copy.hpp"
 #include "network_device.hpp"
 
 using namespace bitfall;
@@ -24,7 +18,7 @@ struct Trained {
 
 Trained train(const std::string& device, OptimizerParameters optimizer, bool train_batch_norms,
               Precision precision = Precision::fp32) {
-  TrainerSetup setup;
+  TrainerSetup setup(device.empty() ? nullptr : &network_arrays());
   if (!device.empty()) {
     setup.student.use_device(device);
     setup.teacher.use_device(device);
@@ -56,30 +50,6 @@ void require_same(const Trained& one, const Trained& other) {
 }
 
 }  // namespace
-
-TEST_CASE("codebook gradients and decoding on a device have the host's bits") {
-  std::mt19937 random(3);
-  for (const std::int64_t d : {1, 4, 9, 18}) {
-    for (const std::size_t k : {std::size_t{1}, std::size_t{5}, std::size_t{300}}) {
-      const std::int64_t n = 3001;
-      std::vector<std::uint16_t> codes(static_cast<std::size_t>(n));
-      for (auto& code : codes) code = static_cast<std::uint16_t>(random() % 7 == 0 ? random() % k : 0);
-      const at::Tensor dense = at::randn({n, d}), codebook = at::randn({static_cast<std::int64_t>(k), d});
-      const at::Device device = open_torch_device(network_device());
-      const DeviceCodes there = device_codes(codes, static_cast<std::int64_t>(k), device);
-      std::vector<double> expected(k * static_cast<std::size_t>(d));
-      codebook_gradient({dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())}, codes, d,
-                        expected);
-      const at::Tensor found = device_codebook_gradient(dense.to(device), there, d).cpu();
-      REQUIRE(std::equal(expected.begin(), expected.end(), found.const_data_ptr<double>()));
-      std::vector<float> decoded(static_cast<std::size_t>(n * d));
-      decode_blocks({codebook.const_data_ptr<float>(), static_cast<std::size_t>(codebook.numel())}, codes, d,
-                    decoded);
-      const at::Tensor weight = device_decode(codebook.to(device), there).cpu();
-      REQUIRE(std::equal(decoded.begin(), decoded.end(), weight.const_data_ptr<float>()));
-    }
-  }
-}
 
 TEST_CASE("training on a device follows the host's") {
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam}) {

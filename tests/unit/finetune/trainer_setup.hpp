@@ -15,7 +15,8 @@ namespace bitfall::test {
 struct TrainerSetup {
   /// As the program sets it (jobs/runtime.cpp): with threads of LibTorch's own inside ours, its backward pass
   /// was seen to wait for ever.
-  TrainerSetup() { at::set_num_threads(1); }
+  /// `arrays`: of the device that the networks will be moved to.
+  explicit TrainerSetup(const ArrayWork* arrays = nullptr) : arrays_(arrays) { at::set_num_threads(1); }
 
   Network teacher = small_network(), student = small_network();
   std::vector<QuantizedLayer> layers = {quantize_layer(teacher, "conv2", 9, 4),
@@ -23,7 +24,7 @@ struct TrainerSetup {
 
   Trainer trainer(OptimizerParameters optimizer, bool train_batch_norms, int threads = 1,
                   Precision precision = Precision::fp32) {
-    TrainedSpace space;
+    TrainedSpace space(arrays_);
     for (const QuantizedLayer& layer : layers) space.add_codebook(layer);
     TrainerParameters parameters;
     parameters.optimizer = optimizer;
@@ -44,6 +45,9 @@ struct TrainerSetup {
     }
     return 0;
   }
+
+ private:
+  const ArrayWork* arrays_;
 };
 
 /// Three images each, the last one of one.
