@@ -14,8 +14,8 @@ install(PROGRAMS python/bitfall_export.py python/bitfall_import.py python/bitfal
 install(FILES python/script.py DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python)
 install(DIRECTORY python/bitfall python/report DESTINATION ${CMAKE_INSTALL_DATADIR}/bitfall/python PATTERN __pycache__ EXCLUDE)
 install(DIRECTORY include/bitfall DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_quantization bitfall_model
-                bitfall_calibration bitfall_files bitfall_images bitfall_archive
+install(TARGETS bitfall_library bitfall_options bitfall_base bitfall_parallel bitfall_codes bitfall_quantization
+                bitfall_model bitfall_calibration bitfall_files bitfall_images bitfall_archive
   EXPORT bitfallTargets)
 install(EXPORT bitfallTargets NAMESPACE bitfall:: DESTINATION ${config_dir})
 configure_package_config_file(src/cmake/bitfallConfig.cmake.in ${CMAKE_BINARY_DIR}/bitfallConfig.cmake

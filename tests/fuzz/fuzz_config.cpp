@@ -50,7 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       read_config(path);
     } else {
       const Preprocessing how = preprocessing_from_name(path);
-      if (how.crop < 1 || (how.channels != 1 && how.channels != 3)) fuzz::fail("accepted nonsense");
+      if (how.crop < 0 || how.resize < 0 || (how.channels != 1 && how.channels != 3))
+        fuzz::fail("accepted nonsense");
     }
   } catch (const ConfigError& error) {
     fuzz::require_named(error.what(), "a.toml");

@@ -126,7 +126,10 @@ class Stalls(Case):
             output = self.folder / f"{job}{how.name}{attempt}.h5"
             with self.subTest(job=job, how=how.name, attempt=attempt):
                 struck += self.disturb(job, output, how, self.generator.uniform(0, 0.95) * seconds)
-                self.assertEqual(self.outcome(job, output)[0], expected, "not the bytes of the undisturbed run")
+                content, took = self.outcome(job, output)
+                self.assertEqual(content, expected, "not the bytes of the undisturbed run")
+                # A machine that is less busy by now has done the job before many an instant of the first, slow run.
+                seconds = min(seconds, took)
         self.assertEqual(struck, instants)
 
     def test_stopped_ranks(self):
