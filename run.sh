@@ -11,7 +11,7 @@ apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 py
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
 # Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device, micro-benches.
 test_packages=(slurm-wlm munge libboost-context-dev libbenchmark-dev)
-# Of ./run.sh fuzz and sanitize.
+# Of ./run.sh fuzz and sanitize, and of their short versions in the tests.
 sanitizer_packages=(clang libclang-rt-dev libomp-dev valgrind)
 torch_wheel=torch==2.11.0
 # What libtorch_cpu of the CUDA 13 wheel needs from a machine that has no CUDA toolkit.
@@ -102,7 +102,7 @@ setup() {
 
 do_build() {
   local werror=OFF tests=${1:-OFF}
-  [ "$tests" = OFF ] || install_packages "${apt_packages[@]}" "${test_packages[@]}"
+  [ "$tests" = OFF ] || install_packages "${apt_packages[@]}" "${test_packages[@]}" "${sanitizer_packages[@]}"
   setup
   [ "${CI:-}" = true ] && werror=ON
   # A first build is what counts; who edits prefers BITFALL_UNITE=OFF.
@@ -118,7 +118,14 @@ do_test() {
   do_build ON
   once "$python_stamp" install_python
   once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
-  BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j3
+  # Beside the tests, which leave cores idle while they wait for ranks.
+  nice -n 19 ./run.sh sanitize-short >build/sanitize-short.log 2>&1 &
+  local short=$! tests=0 clean=0
+  BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j3 || tests=$?
+  wait "$short" || clean=$?
+  cat build/sanitize-short.log
+  [ "$tests" = 0 ] || exit "$tests"
+  [ "$clean" = 0 ] || die "the short versions of fuzz and sanitize failed (above)"
 }
 
 # The tests that need a GPU, from what is on the machine: nothing is installed, no registry is asked.
@@ -156,6 +163,17 @@ do_sanitize() {
   tests/sanitize/run.sh thread build/tsan
   do_build ON
   tests/sanitize/run.sh valgrind "$build"
+}
+
+# What ./run.sh test has of fuzz and sanitize: builds without optimisation, which take a fifth of the time.
+do_sanitize_short() {
+  configure_preset fuzz-short
+  tests/sanitize/run.sh address-short build/fuzz-short
+  cmake --build build/fuzz-short --target fuzzers
+  tests/fuzz/run.sh build/fuzz-short 5
+  configure_preset tsan-short
+  tests/sanitize/run.sh thread-short build/tsan-short
+  tests/sanitize/run.sh valgrind-short "$build"
 }
 
 do_lint() {
@@ -202,6 +220,7 @@ case "${1:-help}" in
   test-gpu) do_test_gpu ;;
   fuzz) do_fuzz "${2:-60}" ;;
   sanitize) do_sanitize ;;
+  sanitize-short) do_sanitize_short ;;
   lint) do_lint ;;
   docs) do_docs ;;
   tidy) do_tidy "$2" ;;

@@ -106,6 +106,22 @@ class Interchange(Case):
             self.assertEqual(done.returncode, 65, done.stderr)
             self.assertIn("bad.pth", done.stderr)
 
+    def test_a_pickle_that_would_run_code(self):
+        trace, output = self.folder / "trace", self.folder / "harmful.h5"
+
+        class Harmful:
+            def __reduce__(self):
+                return os.mkdir, (str(trace),)
+
+        for zipped in (True, False):
+            file = self.folder / f"harmful-{zipped}.pth"
+            torch.save({"conv2": Harmful()}, file, _use_new_zipfile_serialization=zipped)
+            done = run("import", file, "--model", self.network, "-o", output)
+            self.assertEqual(done.returncode, 65, done.stderr)
+            self.assertIn(file.name, done.stderr)
+            self.assertFalse(trace.exists(), "the code in the file was run")
+            self.assertFalse(output.exists())
+
     @unittest.skipIf(NO_ONNX, NO_ONNX)
     def test_onnx(self):
         """A residual network and the demo's; three images through a file that was traced with one."""

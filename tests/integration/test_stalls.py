@@ -79,6 +79,25 @@ class Stalls(Case):
         content = json.loads(out).get("content_sha256") or output.read_bytes()[-32:]
         return content, time.monotonic() - begin
 
+    def end_of(self, process, ranks, victim, output):
+        """What the job said when it ended. None: the victim was stopped on its way out; the others have ended well, and
+        nobody is left to see it."""
+        limit = time.monotonic() + SECONDS
+        while True:
+            try:
+                return process.communicate(timeout=5)[1]
+            except subprocess.TimeoutExpired:
+                left = [rank for rank in ranks if pathlib.Path(f"/proc/{rank}").exists()]
+                alone = left == [victim] and output.exists()
+                if not alone and time.monotonic() < limit:
+                    continue
+                for pid in [process.pid, *ranks]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                err = process.communicate()[1]
+                self.assertTrue(alone, f"the job did not end: {err}")
+                return None
+
     def disturb(self, job, output, how, after):
         """True: the job was still running, and ended as it should. False: it was done before."""
         process = self.start([*self.command(job, output), "--stall-timeout", STALL_TIMEOUT], output)
@@ -91,18 +110,9 @@ class Stalls(Case):
         except ProcessLookupError:
             pass
         struck = time.monotonic()
-        try:
-            _, err = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            left = [rank for rank in ranks if pathlib.Path(f"/proc/{rank}").exists()]
-            for pid in [process.pid, *ranks]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            _, err = process.communicate()
-            # Stopped on its way out: the others have ended well and nobody is left to see it.
-            if left == [victim] and output.exists():
-                return False
-            self.fail(f"{job} did not end after {how.name}: {err}")
+        err = self.end_of(process, ranks, victim, output)
+        if err is None:
+            return False
         print(f"{job} {how.name} after {after:.2f} s: exit {process.returncode}, {time.monotonic() - struck:.1f} s later:",
               [line for line in err.splitlines() if "bitfall: " in line and "warning" not in line][:1], flush=True)
         self.assertEqual(processes_with(str(output)), [], "an orphan")
