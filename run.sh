@@ -119,7 +119,7 @@ do_test() {
   once "$python_stamp" install_python
   once "build-${build_wheels[*]}" pip_install "${build_wheels[@]}"
   # Beside the tests, which leave cores idle while they wait for ranks.
-  nice -n 19 ./run.sh sanitize-short >build/sanitize-short.log 2>&1 &
+  nice -n 10 ./run.sh sanitize-short >build/sanitize-short.log 2>&1 &
   local short=$! tests=0 clean=0
   BITFALL_PYTHON="$PWD/$venv/bin/python" ctest --test-dir "$build" --output-on-failure -j3 || tests=$?
   wait "$short" || clean=$?
@@ -170,7 +170,7 @@ do_sanitize_short() {
   configure_preset fuzz-short
   tests/sanitize/run.sh address-short build/fuzz-short
   cmake --build build/fuzz-short --target fuzzers
-  tests/fuzz/run.sh build/fuzz-short 5
+  BITFALL_FUZZ_TIMEOUT=600 tests/fuzz/run.sh build/fuzz-short 5  # who is nice may wait long
   configure_preset tsan-short
   tests/sanitize/run.sh thread-short build/tsan-short
   tests/sanitize/run.sh valgrind-short "$build"

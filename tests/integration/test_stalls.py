@@ -79,6 +79,13 @@ class Stalls(Case):
         content = json.loads(out).get("content_sha256") or output.read_bytes()[-32:]
         return content, time.monotonic() - begin
 
+    def left_after(self, output, seconds=5):
+        """The processes that outlive mpirun, which leaves once it has sent SIGKILL: a busy kernel needs a moment more."""
+        limit = time.monotonic() + seconds
+        while (left := processes_with(str(output))) and time.monotonic() < limit:
+            time.sleep(0.05)
+        return left
+
     def end_of(self, process, ranks, victim, output):
         """What the job said when it ended. None: the victim was stopped on its way out; the others have ended well, and
         nobody is left to see it."""
@@ -115,7 +122,7 @@ class Stalls(Case):
             return False
         print(f"{job} {how.name} after {after:.2f} s: exit {process.returncode}, {time.monotonic() - struck:.1f} s later:",
               [line for line in err.splitlines() if "bitfall: " in line and "warning" not in line][:1], flush=True)
-        self.assertEqual(processes_with(str(output)), [], "an orphan")
+        self.assertEqual(self.left_after(output), [], "an orphan")
         if process.returncode == 0:
             return False
         if how == signal.SIGSTOP:
