@@ -102,7 +102,7 @@ class Stalls(Case):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 err = process.communicate()[1]
-                self.assertTrue(alone, f"the job did not end: {err}")
+                self.assertTrue(alone, f"the job did not end; {victim} was struck, {left} of {ranks} were left: {err}")
                 return None
 
     def disturb(self, job, output, how, after):
