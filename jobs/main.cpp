@@ -106,23 +106,28 @@ void end_stalled_job(const std::string& message) {
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::cluster));
 }
 
-/// `starting` ends when the ranks watch each other.
-int run_and_report(Parsed& parsed, const Communicator& communicator, std::optional<Deadline>& starting) {
+/// `deadline` ends when the ranks watch each other, and begins again, for `patience` seconds, before they
+/// cease to.
+int run_and_report(Parsed& parsed, const Communicator& communicator, std::optional<Deadline>& deadline,
+                   double patience) {
   const Ending ending;
   const StallWatchdog watchdog(communicator, parsed.stall_timeout_seconds, end_stalled_job);
-  starting.reset();
+  deadline.reset();
+  const auto fail = [&](ExitCode code, const std::string& message) {
+    deadline.emplace(patience, "all ranks to end MPI");
+    return ending.fail(code, message);
+  };
   try {
     const int code = run(parsed, communicator);
     communicator.barrier();  // while it is watched: a rank that hangs now would hang MPI_Finalize
+    deadline.emplace(patience, "all ranks to end MPI");
     return code;
   } catch (const Error& error) {
-    return ending.fail(error.code(), error.what());
+    return fail(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return ending.fail(ExitCode::cluster,
-                       "out of memory: use more ranks, fewer images or a smaller micro-batch");
+    return fail(ExitCode::cluster, "out of memory: use more ranks, fewer images or a smaller micro-batch");
   } catch (const std::exception& error) {
-    return ending.fail(ExitCode::internal,
-                       std::string("unexpected error, please report it: ") + error.what());
+    return fail(ExitCode::internal, std::string("unexpected error, please report it: ") + error.what());
   }
 }
 
@@ -166,8 +171,7 @@ int main(int argc, char** argv) {
         parsed.stall_timeout_seconds > 0 ? std::max(parsed.stall_timeout_seconds, 30.0) : 0;
     std::optional<Deadline> deadline(std::in_place, patience, "all ranks to start MPI");
     const MpiSession session(argc, argv);
-    code = run_and_report(parsed, Communicator::world(), deadline);
-    deadline.emplace(patience, "all ranks to end MPI");
+    code = run_and_report(parsed, Communicator::world(), deadline, patience);
   } catch (const Error& error) {
     std::cerr << "bitfall: " << error.what() << std::endl;
     code = static_cast<int>(error.code());

@@ -1,4 +1,5 @@
 // The watchdog calls a job stalled when a rank is stopped or hangs, and only then.
+#include <mpi.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,19 @@
 #include "parallel/stall_watchdog.hpp"
 
 using namespace bitfall;
+
+namespace {
+
+/// While it is set, whoever looks for messages on this rank does so without an end.
+std::atomic<bool> looking_never_ends = false;
+
+}  // namespace
+
+/// MPI's, which finds another way to hang on demand (the profiling interface: MPI 3.1, 14.2).
+extern "C" int MPI_Iprobe(int source, int tag, MPI_Comm comm, int* flag, MPI_Status* status) {
+  while (looking_never_ends) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return PMPI_Iprobe(source, tag, comm, flag, status);
+}
 
 namespace {
 
@@ -118,4 +132,17 @@ TEST_CASE("ranks that work together, fast or slowly, are not stalled") {
     world.barrier();
   }
   CHECK(said.text().empty());
+}
+
+TEST_CASE("a rank whose looking for messages has no end says so itself") {
+  const Communicator world = Communicator::world();
+  const std::string said = said_while([] {
+    looking_never_ends = true;
+    // Longer than its patience: the timeout and half of it, at least half a second.
+    std::this_thread::sleep_for(std::chrono::duration<double>(4 * timeout_seconds));
+    looking_never_ends = false;
+  });
+  INFO(said);
+  CHECK(said.find("has looked for messages for") != std::string::npos);
+  CHECK(said.find("rank " + std::to_string(world.size() - 1) + " on ") != std::string::npos);
 }
