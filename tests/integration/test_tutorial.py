@@ -1,5 +1,6 @@
 """docs/tutorial.md can be followed: its commands, as they stand there, on a small network and few images."""
 import shutil
+import time
 import unittest
 
 import documents
@@ -13,7 +14,9 @@ FOUR, *BLOCKS = documents.shell_blocks((documents.ROOT / "docs" / "tutorial.md")
 
 class Tutorial(harness.Case):
     def follow(self, reader, line):
+        begin = time.monotonic()
         done = reader.follow(line)
+        print(f"{time.monotonic() - begin:.1f} s: {line}", flush=True)
         self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}")
         return done.stdout
 
