@@ -12,25 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from kernel_floors import layers
+from stopwatch import microseconds
 
 IMAGES, ROWS = 64, 4096
 # channels, side of the input, kernel, stride, d
 CONVOLUTIONS = [(64, 56, 1, 1, 4), (64, 56, 3, 1, 9), (256, 56, 1, 1, 4), (128, 56, 3, 2, 9), (128, 28, 3, 1, 9), (512, 28, 1, 1, 4),
                 (512, 28, 1, 2, 4), (256, 14, 3, 1, 9), (1024, 14, 1, 1, 4), (512, 7, 3, 1, 9), (512, 7, 3, 1, 18), (2048, 7, 1, 1, 4)]
 SQUARES = [(64, 56, 3), (512, 28, 1), (256, 14, 3), (1024, 14, 1), (512, 7, 3), (2048, 7, 1)]
-
-
-def microseconds(work):
-    """Median of nine after a first one."""
-    times = []
-    for _ in range(10):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-        times.append(1e3 * begin.elapsed_time(end))
-    return sorted(times[1:])[4]
 
 
 def moments(channels, side, kernel, stride, d):

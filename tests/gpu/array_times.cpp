@@ -1,10 +1,16 @@
-// Times of the work on LibTorch's arrays, in microseconds: a line for each line of standard input, which is
-// one of
-//   moments IMAGES CHANNELS SIDE KERNEL STRIDE D     block_moments of a convolution's input, padded by KERNEL
-//   / 2 square IMAGES CHANNELS SIDE KERNEL COUNT         COUNT unfolded rows, and their X^T X added to
-//   integers training N D K [N D K ...]                       two numbers: gradients of these codebooks,
-//   their decoding
-// tests/gpu/array_table.py puts them beside torch.
+// Times of the work on LibTorch's arrays, in microseconds, one line for each line of standard input:
+//
+//   moments IMAGES CHANNELS SIDE KERNEL STRIDE D
+//
+// block_moments of a convolution's input, padded by KERNEL / 2;
+//
+//   square IMAGES CHANNELS SIDE KERNEL COUNT
+//
+// COUNT unfolded rows, and their X^T X added to integers;
+//
+//   training N D K [N D K ...]
+//
+// two numbers: the gradients of these codebooks, and their decoding. array_table.py puts them beside torch.
 #include <cstdio>
 #include <iostream>
 #include <memory>

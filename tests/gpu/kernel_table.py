@@ -11,21 +11,18 @@ import sys
 import torch
 
 from kernel_floors import e_step, floor_microseconds, layers
+from stopwatch import microseconds
 
 
 def torch_microseconds(n, d, k):
-    """Median of nine; in pieces of points, or n x k distances would not fit."""
+    """In pieces of points, or n x k distances would not fit."""
     points, codebook = torch.randn(n, d, device="cuda"), torch.randn(k, d, device="cuda")
-    times = []
-    for _ in range(10):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
+
+    def work():
         for part in points.split(1 << 20):
             torch.cdist(part, codebook).argmin(1)
-        end.record()
-        end.synchronize()
-        times.append(1e3 * begin.elapsed_time(end))
-    return sorted(times[1:])[4]
+
+    return microseconds(work)
 
 
 def main():
