@@ -25,9 +25,11 @@ class CodewordTable {
   std::int64_t k = 0;
   std::int64_t padded_k = 0;
   std::int64_t d = 0;
-  double largest_norm2 = 0;   ///< largest squared norm of a codeword
-  bool is_distance = true;    ///< h_c is |c|^2 / 2, so that bounds may be used
-  AlignedVector<float> rows;  ///< padded_k x (d + 1): h_c, c_0, ..., c_(d-1)
+  double largest_norm2 = 0;  ///< largest squared norm of a codeword
+  bool is_distance = true;   ///< h_c is |c|^2 / 2, so that bounds may be used
+  /// Floats after the last row, so that rows may be read four at a time.
+  static constexpr std::int64_t row_margin = 3;
+  AlignedVector<float> rows;  ///< padded_k x (d + 1): h_c, c_0, ..., c_(d-1); then the margin
 };
 
 /// For each point v of `groups` groups: the code

@@ -1,315 +1,363 @@
-// As estep.cpp; AVX3_DL has the 16-bit multiply-add of pairs in one instruction.
-#define HWY_DISABLED_TARGETS (~(HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
+// The targets are those of estep.cpp, for the same reasons.
+#define HWY_DISABLED_TARGETS (~(HWY_AVX2 | HWY_AVX3 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quantization/estep_filter.cpp"
 #include "hwy/foreach_target.h"
 // foreach_target first
 #include "hwy/highway.h"
 #include "quantization/estep_filter.hpp"
+#include "quantization/estep_known-inl.hpp"
 #include "quantization/estep_simd-inl.hpp"
 
 #include <algorithm>
 #include <bit>
-#include <cfloat>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 HWY_BEFORE_NAMESPACE();
 namespace bitfall {
 namespace HWY_NAMESPACE {
 
-/// Vectors of points by codewords that are worked on at once. With 16 registers one codeword and two vectors
-/// leave room for the points' words; the chain of additions is short, so two of them hide its latency.
-template <int D>
-constexpr int filter_vectors = HWY_TARGET == HWY_AVX2&& D > 9 ? 1 : HWY_MIN(2, group_vectors);
-template <int D>
-constexpr int filter_codewords = HWY_TARGET == HWY_AVX2&& D <= 9 ? 1 : 2;
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
-/// Smallest and second smallest group minimum, and the group of the former.
-template <int P>
-struct GroupBounds {
-  IndexVector first[P], second[P], group[P];
+/// Without vectors of bytes there is nothing to gain.
+void filter_any(const TiledBlocks& points, const FilterPoints& /*image*/, std::int64_t first,
+                std::int64_t count, const CodewordTable& table, const FilterTable& /*filter*/,
+                FilterScratch& /*scratch*/, std::int32_t* codes, float* errors) {
+  assign_groups(points.group(first), count, table, codes, errors);
+}
+
+#else
+
+/// Sixteen points' 16-bit integers, or half of them.
+using Words = hn::CappedTag<std::int16_t, 16>;
+using WordVector = hn::Vec<Words>;
+using Bits = hn::RebindToUnsigned<Words>;
+using Doublewords = hn::Repartition<std::int32_t, Words>;
+using Singles = hn::Repartition<float, Words>;
+constexpr int word_lanes = static_cast<int>(hn::MaxLanes(Words()));
+constexpr int group_tiles = static_cast<int>(group_points / tile_points);
+constexpr int mask_bits = 16;  ///< groups of codewords in a word of FilterScratch::open
+
+/// Vectors of points that are worked on at once. 16 registers hold the bytes of two for up to nine
+/// coordinates; more of them are read again for each codeword.
+template <int D>
+constexpr int points_at_once = HWY_TARGET == HWY_AVX2&& D > 9 ? 1 : 2;
+
+/// sum - a.low * b.low - a.high * b.high modulo 2^16, a's bytes being unsigned and b's signed. The two
+/// products together fit 16 bits.
+HWY_INLINE WordVector subtract_byte_products(WordVector sum, WordVector a, WordVector b) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  sum = hn::Sub(sum, WordVector{_mm256_maddubs_epi16(a.raw, b.raw)});
+#if HWY_COMPILER_GCC_ACTUAL
+  // GCC would do all products first and spill them.
+  asm volatile("" : "+x"(sum.raw));  // NOLINT(hicpp-no-assembler)
+#endif
+  return sum;
+#else
+  const WordVector low = hn::Mul(hn::And(a, hn::Set(Words(), 0xff)), hn::ShiftRight<8>(hn::ShiftLeft<8>(b)));
+  const WordVector high =
+      hn::Mul(hn::BitCast(Words(), hn::ShiftRight<8>(hn::BitCast(Bits(), a))), hn::ShiftRight<8>(b));
+  return hn::Sub(hn::Sub(sum, low), high);
+#endif
+}
+
+/// Where the first words of vector `v` of a group of points lie.
+template <int W>
+HWY_INLINE int word_place(int v) {
+  constexpr int per_tile = static_cast<int>(tile_points) / word_lanes;
+  return v / per_tile * W * static_cast<int>(tile_points) + v % per_tile * word_lanes;
+}
+
+HWY_INLINE WordVector twice(std::int32_t words) {
+  return hn::BitCast(Words(), hn::Set(Doublewords(), words));
+}
+
+/// What a group of points is searched with.
+struct Search {
+  const CodewordTable& table;
+  const FilterTable& filter;
+  const FilterPoints::Group& image;
+  const std::uint16_t* words;
+  const float* points;
+  float* scores;  ///< to beat
+  FilterScratch& scratch;
 };
 
-/// Bounds for P vectors of points, `words` being W x P of them.
-template <int D, int P>
-HWY_INLINE void bound_scores(const std::int32_t* words, const FilterTable& filter,
-                             const std::int32_t* offsets, GroupBounds<P>& bounds) {
-  constexpr int W = (D + 1) / 2, Q = filter_codewords<D>;
-  constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
-#pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) {
-    bounds.first[p] = bounds.second[p] = hn::Set(Indices(), most);
-    bounds.group[p] = hn::Zero(Indices());
+/// Norms of codewords that may win for any of some points.
+struct Reach {
+  float shortest = 3e38f, longest = 0;
+  HWY_INLINE void add(const Reach& other) {
+    shortest = std::min(shortest, other.shortest);
+    longest = std::max(longest, other.longest);
   }
-  const std::int32_t* codeword = filter.words.data();
-  const auto groups = static_cast<std::int32_t>(filter.groups());
-  for (std::int32_t g = 0; g < groups; ++g) {
-    IndexVector least[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) least[p] = hn::Set(Indices(), most);
-#pragma GCC unroll 1
-    for (int c = 0; c < static_cast<int>(codeword_group); c += Q, codeword += Q * W, offsets += Q) {
-      IndexVector sums[P][Q];
-#pragma GCC unroll 4
-      for (int q = 0; q < Q; ++q)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; ++p) sums[p][q] = hn::Set(Indices(), offsets[q]);
-#pragma GCC unroll 16
-      for (int w = 0; w < W; ++w)
-#pragma GCC unroll 4
-        for (int q = 0; q < Q; ++q) {
-          const IndexVector pair = hn::Set(Indices(), codeword[q * W + w]);
-#pragma GCC unroll 4
-          for (int p = 0; p < P; ++p)
-            sums[p][q] =
-                add_pair_products(pair, hn::Load(Indices(), words + (w * P + p) * lanes), sums[p][q]);
-        }
-#pragma GCC unroll 4
-      for (int q = 0; q < Q; ++q)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; ++p) least[p] = hn::Min(least[p], sums[p][q]);
-    }
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      const auto better = hn::Lt(least[p], bounds.first[p]);
-      bounds.second[p] = hn::Min(bounds.second[p], hn::Max(bounds.first[p], least[p]));
-      bounds.first[p] = hn::Min(bounds.first[p], least[p]);
-      bounds.group[p] = hn::IfThenElse(better, hn::Set(Indices(), g), bounds.group[p]);
+};
+
+/// ||a| - |v|| <= |v - a| <= reach for one tile.
+HWY_INLINE Reach reach_of_tile(const float* norms2, const float* reach) {
+  Vector nearest = hn::Set(Floats(), 3e38f), farthest = hn::Zero(Floats());
+  for (int i = 0; i < static_cast<int>(tile_points); i += lanes) {
+    const Vector norm = hn::Sqrt(hn::Load(Floats(), norms2 + i)), distance = hn::Load(Floats(), reach + i);
+    nearest = hn::Min(nearest, hn::Sub(norm, distance));
+    farthest = hn::Max(farthest, hn::Add(norm, distance));
+  }
+  const float longest = hn::GetLane(hn::MaxOfLanes(Floats(), farthest)) * (1 + 0x1p-20f);
+  return {hn::GetLane(hn::MinOfLanes(Floats(), nearest)) - longest * 0x1p-20f, longest};
+}
+
+struct GroupRange {
+  std::int64_t first, last;
+};
+
+/// The groups with codewords within reach.
+HWY_INLINE GroupRange groups_within(const FilterTable& filter, const Reach& reach) {
+  const auto first = std::lower_bound(filter.longest.begin(), filter.longest.end(), reach.shortest);
+  const auto last = std::upper_bound(filter.shortest.begin(), filter.shortest.end(), reach.longest);
+  const GroupRange range{first - filter.longest.begin(), last - filter.shortest.begin()};
+  return {std::min(range.first, range.last), range.last};
+}
+
+/// floor(min(u h_c, largest_offset)) - 1, and what the bytes' 128 adds to the product.
+HWY_INLINE void set_offsets(const Search& search, GroupRange range) {
+  for (std::int64_t g = range.first; g < range.last; ++g) {
+    const auto scale =
+        hn::Set(Singles(), search.image.scale * search.filter.scales[static_cast<std::size_t>(g)]);
+    for (std::int64_t i = g * codeword_group; i < (g + 1) * codeword_group; i += word_lanes / 2) {
+      const auto half_norm = hn::Load(Singles(), search.filter.half_norms.data() + i);
+      const auto scaled = hn::Min(hn::Mul(half_norm, scale), hn::Set(Singles(), FilterTable::largest_offset));
+      const auto shift =
+          hn::Sub(hn::Load(Doublewords(), search.filter.shifts.data() + i), hn::Set(Doublewords(), 1));
+      const auto word =
+          hn::And(hn::Add(hn::ConvertTo(Doublewords(), scaled), shift), hn::Set(Doublewords(), 0xffff));
+      hn::Store(hn::Or(word, hn::ShiftLeft<16>(word)), Doublewords(), search.scratch.offsets.data() + i);
     }
   }
 }
 
-struct Winner {
-  int index;
-  float score, other;  ///< its score, and the smallest of the others when asked for
-};
+/// limit >= u score + E for one vector of points: no A_c of a codeword that wins lies above.
+HWY_INLINE WordVector limits(const float* scores, float u, float error) {
+  const auto limit = [&](auto score) {
+    return hn::Min(hn::MulAdd(score, hn::Set(Singles(), u), hn::Set(Singles(), error)),
+                   hn::Set(Singles(), 32767.0f));
+  };
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  // Packing takes four numbers of its first operand, then four of the second, and so on. What is below all
+  // integers becomes the lowest one.
+  const hn::Half<Singles> four;
+  const auto numbers = [&](const float* from) {
+    const auto both = hn::Combine(Singles(), hn::Load(four, from + 8), hn::Load(four, from));
+    return _mm256_cvtps_epi32(limit(both).raw);
+  };
+  return WordVector{_mm256_packs_epi32(numbers(scores), numbers(scores + 4))};
+#else
+  const hn::Half<Words> half;
+  const auto numbers = [&](const float* from) {
+    return hn::DemoteTo(half, hn::NearestInt(limit(hn::Load(Singles(), from))));
+  };
+  return hn::Combine(Words(), numbers(scores + word_lanes / 2), numbers(scores));
+#endif
+}
+
+/// closed[g] = how many codewords of group g can't win, for each point of P vectors; both arrays have P
+/// vectors a group. A function of its own: inlined, its operands compete with the caller's for 16 registers.
+template <int W, int P>
+HWY_NOINLINE void count_closed(const std::uint16_t* points, const std::int32_t* words,
+                               const std::int32_t* offsets, std::int64_t groups, const std::int16_t* limit,
+                               std::int16_t* closed) {
+  WordVector x[W][P];
+#pragma GCC unroll 2
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 9
+    for (int w = 0; w < W; ++w)
+      x[w][p] = hn::BitCast(Words(), hn::Load(Bits(), points + word_place<W>(p) + w * tile_points));
+  for (std::int64_t g = 0; g < groups; ++g) {
+    WordVector count[P];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) count[p] = hn::Zero(Words());
+#pragma GCC unroll 1
+    for (int c = 0; c < static_cast<int>(codeword_group); ++c) {
+      const WordVector offset = twice(offsets[c]);
+      WordVector bound[P];
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p) bound[p] = offset;
+#pragma GCC unroll 9
+      for (int w = 0; w < W; ++w) {
+        const WordVector pair = twice(words[c * W + w]);
+#pragma GCC unroll 2
+        for (int p = 0; p < P; ++p) bound[p] = subtract_byte_products(bound[p], x[w][p], pair);
+      }
+      // A set mask is -1.
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p)
+        count[p] = hn::Sub(
+            count[p], hn::VecFromMask(Words(), hn::Gt(bound[p], hn::Load(Words(), limit + p * word_lanes))));
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) hn::Store(count[p], Words(), closed + p * word_lanes);
+    words += codeword_group * W;
+    offsets += codeword_group;
+    limit += P * word_lanes;
+    closed += P * word_lanes;
+  }
+}
+
+/// scratch.open for P vectors of points from `first_vector` on. A point's own codeword doesn't count.
+template <int D, int P>
+HWY_INLINE void find_open(const Search& search, GroupRange range, int first_vector,
+                          const std::int16_t* own_groups) {
+  constexpr int W = (D + 1) / 2, batch = P * word_lanes;
+  std::int16_t* limit = search.scratch.limits.data();
+  std::int16_t* closed = search.scratch.closed.data();
+  const float* scores = search.scores + first_vector * word_lanes;
+  for (std::int64_t g = range.first; g < range.last; ++g) {
+    const auto i = static_cast<std::size_t>(g);
+    const float u = search.image.scale * search.filter.scales[i];
+    const float error =
+        search.image.distance * search.filter.norms[i] + search.image.norm * search.filter.distances[i] + 2;
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p)
+      hn::Store(limits(scores + p * word_lanes, u, error), Words(),
+                limit + (g - range.first) * batch + p * word_lanes);
+  }
+  count_closed<W, P>(search.words + word_place<W>(first_vector),
+                     search.filter.words.data() + range.first * codeword_group * W,
+                     search.scratch.offsets.data() + range.first * codeword_group, range.last - range.first,
+                     limit, closed);
+  for (int i = 0; i < batch; ++i)
+    ++closed[(own_groups[first_vector * word_lanes + i] - range.first) * batch + i];
+  const WordVector all = hn::Set(Words(), static_cast<std::int16_t>(codeword_group));
+  std::uint16_t* open = search.scratch.open.data();
+  for (std::int64_t g = range.first; g < range.last; g += mask_bits) {
+    const std::int64_t last = std::min(g + mask_bits, range.last);
+    WordVector words[P];
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) words[p] = hn::Zero(Words());
+    WordVector mark = hn::Set(Words(), 1);
+    for (std::int64_t h = g; h < last; ++h, closed += batch, mark = hn::Add(mark, mark)) {
+#pragma GCC unroll 2
+      for (int p = 0; p < P; ++p)
+        words[p] = hn::Or(
+            words[p],
+            hn::And(hn::VecFromMask(Words(), hn::Lt(hn::Load(Words(), closed + p * word_lanes), all)), mark));
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < P; ++p) hn::Store(hn::BitCast(Bits(), words[p]), Bits(), open + p * word_lanes);
+    open += batch;
+  }
+}
 
 /// The plain scores of one point and the 16 codewords of a group; ties to the lowest index.
-template <int D, bool with_other>
-HWY_INLINE Winner best_of_group(const float* point, const float* columns) {
-  constexpr int N = static_cast<int>(codeword_group) / lanes;
+template <int D>
+HWY_INLINE void search_group(const float* point, const FilterTable& filter, std::int64_t g, Best& best) {
+  constexpr int N = group_scores;
   Vector scores[N];
+  score_group<D>(point, filter, g, scores);
+  const Vector to_beat = hn::Set(Floats(), best.score);
+  auto any = hn::Le(scores[0], to_beat);
 #pragma GCC unroll 16
-  for (int i = 0; i < N; ++i) scores[i] = hn::Load(Floats(), columns + i * lanes);
-#pragma GCC unroll 18
-  for (int j = 0; j < D; ++j) {
-    const Vector v = hn::Set(Floats(), point[j * tile_points]);
+  for (int i = 1; i < N; ++i) any = hn::Or(any, hn::Le(scores[i], to_beat));
+  if (hn::AllFalse(Floats(), any)) return;
+  unsigned candidates = 0;
 #pragma GCC unroll 16
-    for (int i = 0; i < N; ++i)
-      scores[i] =
-          fused_subtract(v, hn::Load(Floats(), columns + (j + 1) * codeword_group + i * lanes), scores[i]);
+  for (int i = 0; i < N; ++i) candidates |= lane_bits(hn::Le(scores[i], to_beat)) << (i * lanes);
+  // The own codeword has the score to beat.
+  const std::int64_t own = filter.places[static_cast<std::size_t>(best.code)] - g * codeword_group;
+  if (own >= 0 && own < codeword_group) candidates &= ~(1u << own);
+  if (candidates == 0) return;
+  HWY_ALIGN float values[codeword_group];
+#pragma GCC unroll 16
+  for (int i = 0; i < N; ++i) hn::Store(scores[i], Floats(), values + i * lanes);
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const int i = std::countr_zero(candidates);
+    const std::int64_t place = g * codeword_group + i;
+    if (place >= static_cast<std::int64_t>(filter.order.size())) break;  // padding
+    const std::int32_t code = filter.order[static_cast<std::size_t>(place)];
+    if (values[i] < best.score || (values[i] == best.score && code < best.code)) best = {values[i], code};
   }
-  Vector least = scores[0];
-#pragma GCC unroll 16
-  for (int i = 1; i < N; ++i) least = hn::Min(least, scores[i]);
-  least = hn::MinOfLanes(Floats(), least);
-  unsigned equal = 0;
-#pragma GCC unroll 16
-  for (int i = 0; i < N; ++i) equal |= lane_bits(hn::Eq(scores[i], least)) << (i * lanes);
-  Winner winner{std::countr_zero(equal | 0x10000u), hn::GetLane(least), 0};
-  if constexpr (with_other) {
-    // Two equal scores: the other one is as small.
-    if ((equal & (equal - 1)) != 0) {
-      winner.other = winner.score;
-    } else {
-      Vector rest = hn::Set(Floats(), FLT_MAX);
-#pragma GCC unroll 16
-      for (int i = 0; i < N; ++i)
-        rest = hn::Min(rest, hn::IfThenElse(hn::Eq(scores[i], least), rest, scores[i]));
-      winner.other = hn::GetLane(hn::MinOfLanes(Floats(), rest));
-    }
-  }
-  return winner;
 }
 
-/// The plain E-step for one point.
-template <int D>
-HWY_INLINE std::int32_t search_codebook(const float* point, const FilterTable& filter) {
-  float least = FLT_MAX;
-  std::int32_t code = 0;
-  for (std::int64_t g = 0; g < filter.groups(); ++g) {
-    const Winner winner =
-        best_of_group<D, false>(point, filter.columns.data() + g * (D + 1) * codeword_group);
-    if (!(winner.score < least)) continue;
-    least = winner.score;
-    code = static_cast<std::int32_t>(g * codeword_group) + winner.index;
-  }
-  return code;
-}
-
-/// The points of P vectors as pairs of 16-bit integers, and e_v.
+/// Scores what find_open left open of P vectors of points from `first` on.
 template <int D, int P>
-HWY_INLINE void quantize_points(const float* group, int first_vector, float scale, std::int32_t* words,
-                                float* uncertainties) {
-  const Vector factor = hn::Set(Floats(), scale);
-#pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) {
-    const float* x = vector_start(group, D, first_vector + p);
-    Vector sum = hn::Zero(Floats());
-#pragma GCC unroll 18
-    for (int j = 0; j < D; j += 2) {
-      const Vector low = hn::Load(Floats(), x + j * tile_points);
-      sum = hn::Add(sum, hn::Abs(low));
-      IndexVector word = hn::And(hn::NearestInt(hn::Mul(low, factor)), hn::Set(Indices(), 0xffff));
-      if (j + 1 < D) {
-        const Vector high = hn::Load(Floats(), x + (j + 1) * tile_points);
-        sum = hn::Add(sum, hn::Abs(high));
-        word = hn::Or(word, hn::ShiftLeft<16>(hn::NearestInt(hn::Mul(high, factor))));
+HWY_INLINE void search_open(const Search& search, GroupRange range, int first, std::int32_t* codes,
+                            float* errors) {
+  constexpr int batch = P * word_lanes;
+  const std::uint16_t* open = search.scratch.open.data();
+  for (std::int64_t g = range.first; g < range.last; g += mask_bits, open += batch) {
+    std::uint64_t points = 0;
+    for (int i = 0; i < batch; i += static_cast<int>(tile_points))
+      points |= static_cast<std::uint64_t>(nonzero_words(open + i)) << i;
+    for (; points != 0; points &= points - 1) {
+      const int i = std::countr_zero(points), p = first + i;
+      const float* point = search.points + p / tile_points * D * tile_points + p % tile_points;
+      Best best{search.scores[p], codes[p]};
+      for (unsigned bits = open[i]; bits != 0; bits &= bits - 1) {
+        search_group<D>(point, search.filter, g + std::countr_zero(bits), best);
+        ++search.scratch.opened;
       }
-      hn::Store(word, Indices(), words + (j / 2 * P + p) * lanes);
-    }
-    // The constant covers the conversion of an integer bound to float and the subtraction.
-    hn::Store(hn::Add(hn::Mul(sum, hn::Set(Floats(), 0.5001f * scale)), hn::Set(Floats(), 512.0f)), Floats(),
-              uncertainties + p * lanes);
-  }
-}
-
-/// Upper bound of the norms of a group's points.
-template <int D>
-HWY_INLINE float largest_norm(const float* group) {
-  Vector largest = hn::Zero(Floats());
-  for (int v = 0; v < group_vectors; ++v) {
-    const float* x = vector_start(group, D, v);
-    Vector norm2 = hn::Zero(Floats());
-#pragma GCC unroll 18
-    for (int j = 0; j < D; ++j) {
-      const Vector value = hn::Load(Floats(), x + j * tile_points);
-      norm2 = fused_add(value, value, norm2);
-    }
-    largest = hn::Max(largest, norm2);
-  }
-  return std::sqrt(hn::GetLane(hn::MaxOfLanes(Floats(), largest))) * 1.0001f + 1e-30f;
-}
-
-/// Codes of one group of points, whose scale is 2^t.
-template <int D, bool with_others>
-HWY_INLINE void filter_group(const float* group, int t, const FilterTable& filter, FilterScratch& scratch,
-                             std::int32_t* codes, float* others) {
-  constexpr int W = (D + 1) / 2, P = filter_vectors<D>;
-  HWY_ALIGN std::int32_t words[W * P * lanes];
-  HWY_ALIGN float uncertainties[P * lanes];
-  HWY_ALIGN std::int32_t second[P * lanes], found[P * lanes];
-  const float scale = std::ldexp(1.0f, t + filter.exponent), inverse = 1 / scale;
-  for (int v = 0; v < group_vectors; v += P) {
-    quantize_points<D, P>(group, v, std::ldexp(1.0f, t), words, uncertainties);
-    GroupBounds<P> bounds;
-    bound_scores<D, P>(words, filter, scratch.offsets.data(), bounds);
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      hn::Store(bounds.second[p], Indices(), second + p * lanes);
-      hn::Store(bounds.group[p], Indices(), found + p * lanes);
-    }
-    for (int i = 0; i < P * lanes; ++i) {
-      const int point = v * lanes + i;
-      const float* x = vector_start(group, D, v + i / lanes) + i % lanes;
-      const Winner winner =
-          best_of_group<D, with_others>(x, filter.columns.data() + found[i] * (D + 1) * codeword_group);
-      const float bound = static_cast<float>(second[i]) - uncertainties[i];  // of all other groups
-      const bool decided = bound > winner.score * scale;
-      codes[point] = decided ? found[i] * static_cast<std::int32_t>(codeword_group) + winner.index
-                             : search_codebook<D>(x, filter);
-      scratch.rechecked += decided ? 0 : 1;
-      if constexpr (with_others)
-        others[point] =
-            decided ? std::min(bound * inverse, winner.other) : -std::numeric_limits<float>::infinity();
+      if (best.code == codes[p]) continue;
+      codes[p] = best.code;
+      search.scores[p] = best.score;
+      errors[p] = squared_error<D>(point, search.table, best.code);
     }
   }
 }
 
 template <int D>
-HWY_INLINE void squared_errors(const float* group, const CodewordTable& table, const std::int32_t* codes,
-                               float* errors) {
-  const float* coordinates = table.rows.data() + 1;
-  for (int v = 0; v < group_vectors; ++v) {
-    const float* x = vector_start(group, D, v);
-    const IndexVector row = hn::Mul(hn::LoadU(Indices(), codes + v * lanes), hn::Set(Indices(), D + 1));
-    Vector error = hn::Zero(Floats());
-#pragma GCC unroll 18
-    for (int j = 0; j < D; ++j) {
-      const Vector difference =
-          hn::Sub(hn::Load(Floats(), x + j * tile_points), hn::GatherIndex(Floats(), coordinates + j, row));
-      error = fused_add(difference, difference, error);
-    }
-    hn::StoreU(error, Floats(), errors + v * lanes);
+void filter_group(const float* points, const float* norms2, const std::uint16_t* words,
+                  const FilterPoints::Group& image, const CodewordTable& table, const FilterTable& filter,
+                  FilterScratch& scratch, std::int32_t* codes, float* errors) {
+  HWY_ALIGN float scores[group_points], distances[group_points];
+  Reach reach[group_tiles], all;
+  for (int t = 0; t < group_tiles; ++t) {
+    const std::int64_t at = t * tile_points;
+    score_known<D>(points + at * D, norms2 + at, table, codes + at, errors + at, scores + at, distances + at);
+    reach[t] = reach_of_tile(norms2 + at, distances + at);
+    all.add(reach[t]);
   }
-}
-
-/// The largest t with which a group's integers fit; false when there is none in the range of a float.
-inline bool choose_scale(float norm, const FilterTable& filter, int& t) {
-  constexpr int largest_exponent = 60;
-  t = std::min(14 - std::ilogb(norm), largest_exponent);
-  if (std::ldexp(norm, t) > 32766.0f) --t;
-  // |h_c| 2^(s+t) <= 2^29
-  if (filter.largest_half_norm > 0)
-    t = std::min(t, 28 - std::ilogb(filter.largest_half_norm) - filter.exponent);
-  return t >= -largest_exponent && std::ldexp(norm, t) <= 32766.0f;
-}
-
-inline void set_offsets(const FilterTable& filter, int exponent, FilterScratch& scratch) {
-  if (scratch.exponent == exponent) return;
-  scratch.exponent = exponent;
-  scratch.offsets.resize(static_cast<std::size_t>(filter.padded_k));
-  const float scale = std::ldexp(1.0f, exponent);
-  const float* half_norms = filter.half_norms.data();
-  const float* uncertainties = filter.uncertainties.data();
-  std::int32_t* offsets = scratch.offsets.data();
-  for (std::int64_t c = 0; c < filter.padded_k; ++c)
-    offsets[c] = static_cast<std::int32_t>(half_norms[c] * scale - uncertainties[c]) - 1;
-  for (const std::int64_t c : filter.never_chosen) offsets[c] = 2000000000;  // above 2^29 + 2^30
-}
-
-template <int D, bool with_others>
-void filter_groups(const float* points, std::int64_t groups, const CodewordTable& table,
-                   const FilterTable& filter, FilterScratch& scratch, std::int32_t* codes, float* errors,
-                   float* others) {
-  for (std::int64_t g = 0; g < groups; ++g) {
-    const float* group = points + g * group_points * D;
-    const std::int64_t first = g * group_points;
-    int t = 0;
-    if (choose_scale(largest_norm<D>(group), filter, t)) {
-      set_offsets(filter, t + filter.exponent, scratch);
-      filter_group<D, with_others>(group, t, filter, scratch, codes + first,
-                                   with_others ? others + first : nullptr);
-    } else {
-      for (std::int64_t i = 0; i < group_points; ++i) {
-        codes[first + i] =
-            search_codebook<D>(group + i / tile_points * D * tile_points + i % tile_points, filter);
-        if constexpr (with_others) others[first + i] = -std::numeric_limits<float>::infinity();
-      }
-      scratch.rechecked += group_points;
-    }
-    squared_errors<D>(group, table, codes + first, errors + first);
+  std::int16_t own_groups[group_points];
+  for (int p = 0; p < static_cast<int>(group_points); ++p)
+    own_groups[p] =
+        static_cast<std::int16_t>(filter.places[static_cast<std::size_t>(codes[p])] / codeword_group);
+  const Search search{table, filter, image, words, points, scores, scratch};
+  set_offsets(search, groups_within(filter, all));
+  constexpr int P = points_at_once<D>, at_once = P * word_lanes;
+  for (int p = 0; p < static_cast<int>(group_points); p += at_once) {
+    Reach some;
+    for (int i = 0; i < at_once; i += static_cast<int>(tile_points)) some.add(reach[(p + i) / tile_points]);
+    const GroupRange range = groups_within(filter, some);
+    find_open<D, P>(search, range, p / word_lanes, own_groups);
+    search_open<D, P>(search, range, p, codes, errors);
   }
 }
 
 template <int D>
-void filter_dimension(const float* points, std::int64_t groups, const CodewordTable& table,
-                      const FilterTable& filter, FilterScratch& scratch, std::int32_t* codes, float* errors,
-                      float* others) {
-  if (others != nullptr)
-    filter_groups<D, true>(points, groups, table, filter, scratch, codes, errors, others);
-  else
-    filter_groups<D, false>(points, groups, table, filter, scratch, codes, errors, others);
+void filter_groups(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
+                   std::int64_t count, const CodewordTable& table, const FilterTable& filter,
+                   FilterScratch& scratch, std::int32_t* codes, float* errors) {
+  for (std::int64_t g = 0; g < count; ++g)
+    filter_group<D>(points.group(first + g), image.norms2.data() + (first + g) * group_points,
+                    image.words_of(first + g), image.groups[static_cast<std::size_t>(first + g)], table,
+                    filter, scratch, codes + g * group_points, errors + g * group_points);
 }
 
-void filter_any(const float* points, std::int64_t groups, const CodewordTable& table,
-                const FilterTable& filter, FilterScratch& scratch, std::int32_t* codes, float* errors,
-                float* others) {
+void filter_any(const TiledBlocks& points, const FilterPoints& image, std::int64_t first, std::int64_t count,
+                const CodewordTable& table, const FilterTable& filter, FilterScratch& scratch,
+                std::int32_t* codes, float* errors) {
   switch (table.d) {
     case 4:
-      return filter_dimension<4>(points, groups, table, filter, scratch, codes, errors, others);
+      return filter_groups<4>(points, image, first, count, table, filter, scratch, codes, errors);
     case 8:
-      return filter_dimension<8>(points, groups, table, filter, scratch, codes, errors, others);
+      return filter_groups<8>(points, image, first, count, table, filter, scratch, codes, errors);
     case 9:
-      return filter_dimension<9>(points, groups, table, filter, scratch, codes, errors, others);
+      return filter_groups<9>(points, image, first, count, table, filter, scratch, codes, errors);
     case 16:
-      return filter_dimension<16>(points, groups, table, filter, scratch, codes, errors, others);
+      return filter_groups<16>(points, image, first, count, table, filter, scratch, codes, errors);
     default:
-      return filter_dimension<18>(points, groups, table, filter, scratch, codes, errors, others);
+      return filter_groups<18>(points, image, first, count, table, filter, scratch, codes, errors);
   }
 }
+
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace bitfall
@@ -323,21 +371,27 @@ namespace {
 
 HWY_EXPORT(filter_any);
 
-bool has_kernel(std::int64_t d) {
+}  // namespace
+
+bool FilterTable::has_kernel(std::int64_t d) {
   return d == 4 || d == 8 || d == 9 || d == 16 || d == 18;
 }
 
-}  // namespace
-
 bool FilterTable::pays(std::int64_t k, std::int64_t d) {
-  return k >= 64 && has_kernel(d);
+  return k >= 96 && has_kernel(d);
 }
 
-void assign_groups_filtered(const float* points, std::int64_t groups, const CodewordTable& table,
-                            const FilterTable& filter, FilterScratch& scratch, std::int32_t* codes,
-                            float* errors, float* others) {
-  BITFALL_ASSERT(has_kernel(table.d) && filter.d == table.d, "a filter for this d");
-  HWY_DYNAMIC_DISPATCH(filter_any)(points, groups, table, filter, scratch, codes, errors, others);
+void assign_groups_filtered(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
+                            std::int64_t count, const CodewordTable& table, const FilterTable& filter,
+                            FilterScratch& scratch, std::int32_t* codes, float* errors) {
+  BITFALL_ASSERT(FilterTable::has_kernel(table.d) && filter.d == table.d && points.d == table.d,
+                 "a filter for this d");
+  scratch.offsets.resize(static_cast<std::size_t>(filter.groups() * codeword_group));
+  const auto each = static_cast<std::size_t>(filter.groups() * group_points);
+  scratch.limits.resize(each);
+  scratch.closed.resize(each);
+  scratch.open.resize(each);
+  HWY_DYNAMIC_DISPATCH(filter_any)(points, image, first, count, table, filter, scratch, codes, errors);
 }
 
 std::vector<std::int64_t> filter_targets() {

@@ -1,6 +1,7 @@
 #pragma once
-/// A fast E-step with the codes of the plain one (estep.hpp): scores are first bounded in 16-bit integer
-/// arithmetic, and only what the bounds leave open is computed as the plain E-step does.
+/// A fast E-step with the codes of the plain one (estep.hpp). A point's old codeword gives a score to beat;
+/// scores are bounded from below in 8-bit integer products, sixteen at once, and only groups of codewords in
+/// which one may beat it are scored as the plain E-step does.
 #include <cstdint>
 #include <vector>
 
@@ -9,49 +10,87 @@
 
 namespace bitfall {
 
-/// Codewords of one group: their scores are reduced to their minimum, and its index is found afterwards.
+/// Codewords of one group: it is open for a point when one of them may win.
 constexpr std::int64_t codeword_group = 16;
 
-/// The integer image of a CodewordTable. With c^ = round(2^s c), |2^s c| < 2^15, and v^ = round(2^t v) for
-/// the points of a group of 64, the score of the plain E-step times 2^(s+t) lies at most
-///   e_c + e_v,  e_c = sum_j |c^_j| / 2 + rounding of the plain chain,  e_v = 2^t sum_j |v_j| / 2,
-/// from h_c 2^(s+t) - <v^, c^>. A codeword's e_c is subtracted from its h_c, so that integers bound scores
-/// from below. h_c may be anything (not only |c|^2 / 2).
+/// Points in bytes. v^ = round(s v), s being one scale for the 64 points of a group: |v^_j| <= 127 and s |v|
+/// <= byte_norm of points. Made once for all E-steps of a layer.
+class FilterPoints {
+ public:
+  static constexpr float largest_norm = 140;  ///< of s v; see FilterTable
+  FilterPoints(const TiledBlocks& points, int threads);
+
+  struct Group {
+    float scale = 1;     ///< s
+    float distance = 0;  ///< >= |v^ - s v|
+    float norm = 0;      ///< >= s |v|
+  };
+  [[nodiscard]] const std::uint16_t* words_of(std::int64_t group) const {
+    return words.data() + group * group_points * pairs;
+  }
+
+  std::int64_t pairs = 0;  ///< (d + 1) / 2
+  AlignedVector<std::uint16_t>
+      words;  ///< tiles x pairs x 16 points: v^_2p + 128 and, in the upper byte, v^_(2p+1) + 128
+  std::vector<Group> groups;
+  AlignedVector<float> norms2;  ///< |v|^2, of all points
+};
+
+/// A codebook in bytes. Codewords are put in the order of their norms and cut into groups; c^ = round(S c), S
+/// being a group's scale: |c^_2p| + |c^_(2p+1)| <= 128, so that a sum of two products with 8-bit integers
+/// fits 16 bits, and S |c| <= largest_norm. With u = s S the integer
+///   A_c = floor(min(u h_c, largest_offset)) - 1 - <v^, c^>
+/// fits 16 bits and is at most u (h_c - <v, c>) + E, E = |v^ - s v| |c^| + s |v| |c^ - S c|.
 class FilterTable {
  public:
+  static constexpr float largest_norm = 108;
+  /// (largest norms + the rounding of 18 coordinates) multiplied, (140 + 2.2) (108 + 2.2) = 15,670, leave so
+  /// much of 2^15.
+  static constexpr float largest_offset = 16384;
+
   FilterTable(std::int64_t k, std::int64_t d);
+  /// h_c may be anything that is not negative (not only |c|^2 / 2).
   void set(const CodewordTable& table);
+  [[nodiscard]] static bool has_kernel(std::int64_t d);
   /// Whether the E-step of these sizes gains from the filter.
   [[nodiscard]] static bool pays(std::int64_t k, std::int64_t d);
 
-  [[nodiscard]] std::int64_t groups() const { return padded_k / codeword_group; }
+  [[nodiscard]] std::int64_t groups() const { return static_cast<std::int64_t>(scales.size()); }
 
-  std::int64_t padded_k = 0, d = 0;
-  std::int64_t pairs = 0;                  ///< 32-bit words of a codeword: (d + 1) / 2
-  int exponent = 0;                        ///< s
-  float largest_half_norm = 0;             ///< max |h_c|
-  AlignedVector<std::int32_t> words;       ///< padded_k x pairs: -c^_2p and, in the upper half, -c^_(2p+1)
-  AlignedVector<float> columns;            ///< groups x (d + 1) x 16: h_c, then the coordinates
-  std::vector<float> half_norms;           ///< h_c
-  std::vector<float> uncertainties;        ///< e_c
-  std::vector<std::int64_t> never_chosen;  ///< padding, and codewords whose h_c is beyond any score
+  std::int64_t d = 0;
+  std::int64_t pairs = 0;            ///< (d + 1) / 2
+  std::vector<std::int32_t> order;   ///< place -> codeword
+  std::vector<std::int32_t> places;  ///< codeword -> place
+  AlignedVector<float>
+      columns;  ///< groups x (d + 1) x 16: h_c, then the coordinates; never chosen where padding
+  AlignedVector<std::int32_t> words;     ///< places x pairs: c^_2p and c^_(2p+1) as bytes, twice
+  AlignedVector<float> half_norms;       ///< h_c by place
+  AlignedVector<std::int32_t> shifts;    ///< 128 sum_j c^_j by place: points are stored as v^ + 128
+  std::vector<float> scales;             ///< S of each group
+  std::vector<float> norms;              ///< >= |c^| in each group
+  std::vector<float> distances;          ///< >= |c^ - S c| in each group
+  std::vector<float> shortest, longest;  ///< bounds of |c| in each group; both ascend
+
+ private:
+  void set_group(const CodewordTable& table, std::int64_t group);
+  std::vector<float> lengths_;  ///< |c| by codeword
 };
 
 /// What a thread keeps between calls.
 struct FilterScratch {
-  int exponent = 1 << 20;               ///< s + t of `offsets`
-  AlignedVector<std::int32_t> offsets;  ///< 2^(s+t) h_c - e_c, rounded down
-  std::int64_t rechecked = 0;  ///< points for which all codewords were scored exactly, since construction
+  AlignedVector<std::int32_t> offsets;  ///< of a group of points: A_c without its product, by place
+  AlignedVector<std::int16_t> limits;   ///< group by group, of some points: no A_c above can win
+  AlignedVector<std::int16_t> closed;   ///< codewords that can't win
+  AlignedVector<std::uint16_t> open;    ///< bit g % 16 of word (g / 16, point): group g is open
+  std::int64_t opened = 0;  ///< groups of codewords that were scored exactly for a point, since construction
 };
 
-/// As assign_groups, with the same codes and errors. When `others` is not null it gets, for each point, a
-/// lower bound of the score of every codeword but the chosen one (-infinity when none is known). The scratch
-/// belongs to one table between two `set`s: `exponent` must be reset after a `set`.
-/// Work: 32 k (d + 1) multiply-adds of 16-bit integers and the same number of additions a group, and 1,024 d
-/// fused multiply-adds to find the codeword in its group.
-void assign_groups_filtered(const float* points, std::int64_t groups, const CodewordTable& table,
-                            const FilterTable& filter, FilterScratch& scratch, std::int32_t* codes,
-                            float* errors, float* others);
+/// As assign_groups for the groups [first, first + count) of `points`, with the same codes and errors.
+/// `codes` holds a codeword for each point: the better it is (that of the E-step before), the less remains to
+/// be done. Work for a point and a codeword: d multiply-adds of bytes, in vectors of 32, and the comparison.
+void assign_groups_filtered(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
+                            std::int64_t count, const CodewordTable& table, const FilterTable& filter,
+                            FilterScratch& scratch, std::int32_t* codes, float* errors);
 
 /// The Highway targets of the filter, as estep_targets().
 [[nodiscard]] std::vector<std::int64_t> filter_targets();

@@ -15,7 +15,7 @@ CodewordTable::CodewordTable(std::int64_t codewords, std::int64_t dimension)
     : k(codewords), padded_k((codewords + 7) / 8 * 8), d(dimension) {
   BITFALL_ASSERT(padded_k * (d + 1) <= std::numeric_limits<std::int32_t>::max(),
                  "codebook too large for 32-bit gather indices");
-  rows.assign(static_cast<std::size_t>(padded_k * (d + 1)), 0.0f);
+  rows.assign(static_cast<std::size_t>(padded_k * (d + 1) + row_margin), 0.0f);
 }
 
 void CodewordTable::set(std::span<const float> whitened, std::span<const float> penalties) {

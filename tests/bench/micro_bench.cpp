@@ -6,8 +6,8 @@
 
 #include "bitfall/images.hpp"
 #include "calibration/gram_kernels.hpp"
-#include "quantization/box_order.hpp"
 #include "quantization/estep_filter.hpp"
+#include "quantization/point_order.hpp"
 #include "random_layer.hpp"
 
 using namespace bitfall;
@@ -27,45 +27,59 @@ void estep_plain(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * points * state.range(0) * state.range(1));
 }
-BENCHMARK(estep_plain)->Args({4, 256})->Args({4, 1024})->Args({8, 256})->Args({9, 256})->Args({18, 256});
+BENCHMARK(estep_plain)
+    ->Args({4, 64})
+    ->Args({4, 256})
+    ->Args({4, 2048})
+    ->Args({8, 256})
+    ->Args({9, 64})
+    ->Args({9, 128})
+    ->Args({9, 256})
+    ->Args({18, 256});
 
+/// From the codes that it leaves.
 void estep_filter(benchmark::State& state) {
   const bench::RandomLayer layer(points, state.range(0), state.range(1));
+  const TiledBlocks ordered = order_by_norm(layer.points).points;
+  const FilterPoints image(ordered, 1);
   FilterTable filter(state.range(1), state.range(0));
   filter.set(layer.table);
   FilterScratch scratch;
-  std::vector<std::int32_t> codes(points);
-  std::vector<float> errors(points), others(points);
+  std::vector<std::int32_t> codes(points, 0);
+  std::vector<float> errors(points);
   for (auto _ : state) {
-    assign_groups_filtered(layer.points.tiles.data(), layer.points.groups(), layer.table, filter, scratch,
-                           codes.data(), errors.data(), others.data());
+    assign_groups_filtered(ordered, image, 0, ordered.groups(), layer.table, filter, scratch, codes.data(),
+                           errors.data());
     benchmark::DoNotOptimize(codes.data());
   }
   state.SetItemsProcessed(state.iterations() * points * state.range(0) * state.range(1));
 }
-BENCHMARK(estep_filter)->Args({4, 256})->Args({4, 1024})->Args({8, 256})->Args({9, 256})->Args({18, 256});
+BENCHMARK(estep_filter)
+    ->Args({4, 64})
+    ->Args({4, 256})
+    ->Args({4, 2048})
+    ->Args({8, 256})
+    ->Args({9, 64})
+    ->Args({9, 128})
+    ->Args({9, 256})
+    ->Args({18, 256});
 
-void estep_boxes(benchmark::State& state) {
-  const bench::RandomLayer layer(points, 4, state.range(0));
-  const BoxOrder boxes = order_by_boxes(layer.points);
-  BoxScratch scratch;
-  std::vector<std::int32_t> codes(points);
-  std::vector<float> errors(points);
+void filter_table(benchmark::State& state) {
+  const bench::RandomLayer layer(points, state.range(0), state.range(1));
+  FilterTable filter(state.range(1), state.range(0));
   for (auto _ : state) {
-    prepare_boxes(layer.table, scratch);
-    assign_boxes(boxes, 0, boxes.points.groups(), layer.table, scratch, codes.data(), errors.data());
-    benchmark::DoNotOptimize(codes.data());
+    filter.set(layer.table);
+    benchmark::DoNotOptimize(filter.words.data());
   }
-  state.SetItemsProcessed(state.iterations() * points * 4 * state.range(0));
 }
-BENCHMARK(estep_boxes)->Arg(512)->Arg(1024)->Arg(2048);
+BENCHMARK(filter_table)->Args({4, 256})->Args({4, 2048})->Args({9, 256});
 
-void box_order(benchmark::State& state) {
-  const bench::RandomLayer layer(points, 4, 16);
-  for (auto _ : state) benchmark::DoNotOptimize(order_by_boxes(layer.points).order.data());
+void norm_order(benchmark::State& state) {
+  const bench::RandomLayer layer(points, state.range(0), 16);
+  for (auto _ : state) benchmark::DoNotOptimize(order_by_norm(layer.points).order.data());
   state.SetItemsProcessed(state.iterations() * points);
 }
-BENCHMARK(box_order);
+BENCHMARK(norm_order)->Arg(4)->Arg(9);
 
 /// The inner loop of Gram matrices: d rows of 3,136 positions.
 void gram_products(benchmark::State& state) {

@@ -1,6 +1,5 @@
-// Filters, bounds and boxes: the codes and errors of the plain E-step for blocks of every kind, and real
-// savings.
-#include <bit>
+// The filter: the codes and errors of the plain E-step for blocks of every kind, and real savings.
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
@@ -9,11 +8,9 @@
 
 #include "catch.hpp"
 #include "hwy/highway.h"
-#include "quantization/box_order.hpp"
-#include "quantization/estep_bounds.hpp"
 #include "quantization/estep_filter.hpp"
-#include "quantization/faster_way.hpp"
 #include "quantization/kmeans_update.hpp"
+#include "quantization/point_order.hpp"
 #include "reference_kmeans.hpp"
 
 using namespace bitfall;
@@ -95,7 +92,7 @@ TEST_CASE("the accelerated back end has the bits of the plain one on every instr
     INFO("target " << hwy::TargetName(target));
     for (int kind = 0; kind < int(Kind::kinds); ++kind)
       for (const std::int64_t d : {4, 8, 9, 16, 18})
-        compare(Kind(kind), {700 + std::int64_t(random() % 200), d, 64 + std::int64_t(random() % 30)}, 1,
+        compare(Kind(kind), {700 + std::int64_t(random() % 200), d, 96 + std::int64_t(random() % 30)}, 1,
                 random);
   }
   hwy::SetSupportedTargetsForTest(0);
@@ -109,106 +106,109 @@ TEST_CASE("the accelerated back end has the bits of the plain one on larger laye
       compare(kind, shape, 1 + int(random() % 3), random);
 }
 
-TEST_CASE("the filter decides nearly all points, also when h_c is no norm") {
+TEST_CASE("the filter leaves few groups of codewords open, also when h_c is no norm") {
   std::mt19937 random(33);
   for (const std::int64_t d : {4, 8, 9, 16, 18}) {
     const TestLayer layer(Kind::normal, {4096, d, 256}, 0, random);
+    const TiledBlocks points = order_by_norm(layer.points).points;
+    const FilterPoints image(points, 2);
     CodewordTable table(256, d);
-    layer.set(table, layer.some_blocks(256, random));
-    std::normal_distribution<float> normal(0, 0.3f);
-    for (const bool with_rates : {false, true}) {
-      if (with_rates)
-        for (std::int64_t c = 0; c < 256; ++c)
-          table.rows[std::size_t(c * (d + 1))] = c % 17 == 5 ? FLT_MAX : table.half_norm(c) + normal(random);
+    const std::vector<float> codebook = layer.some_blocks(256, random);
+    std::vector<float> whitened(codebook.size());
+    layer.input.whiten(codebook, whitened);
+    for (const bool with_penalties : {false, true}) {
+      std::vector<float> penalties;
+      if (with_penalties)
+        for (int c = 0; c < 256; ++c)
+          penalties.push_back(c % 17 == 5 ? FLT_MAX : 0.3f * std::generate_canonical<float, 24>(random));
+      table.set(whitened, penalties);
       FilterTable filter(256, d);
       filter.set(table);
       FilterScratch scratch;
-      std::vector<std::int32_t> expected(4096), found(4096);
-      std::vector<float> expected_errors(4096), errors(4096), others(4096);
-      assign_groups(layer.points.tiles.data(), 64, table, expected.data(), expected_errors.data());
-      assign_groups_filtered(layer.points.tiles.data(), 64, table, filter, scratch, found.data(),
-                             errors.data(), others.data());
-      INFO("d " << d << ", with rates " << with_rates);
-      REQUIRE(found == expected);
-      REQUIRE(errors == expected_errors);
-      CHECK(scratch.rechecked < 4096 / 10);
-      // The bound of the other codewords holds, and is of use.
-      std::int64_t useful = 0;
-      for (std::int64_t i = 0; i < 4096; ++i) {
-        double least = 1e300, own = 0;
-        for (std::int64_t c = 0; c < 256; ++c) {
-          double score = double(table.half_norm(c));
-          const float* point = layer.points.tiles.data() + i / 16 * d * 16 + i % 16;
-          for (std::int64_t j = 0; j < d; ++j)
-            score -= double(point[j * 16]) * double(table.codeword(c)[std::size_t(j)]);
-          if (c == found[std::size_t(i)])
-            own = score;
-          else
-            least = std::min(least, score);
-        }
-        REQUIRE(double(others[std::size_t(i)]) <= least + 1e-5 * (1 + std::fabs(least)));
-        useful += double(others[std::size_t(i)]) > own;
+      std::vector<std::int32_t> expected(4096), codes(4096);
+      std::vector<float> expected_errors(4096), errors(4096);
+      assign_groups(points.tiles.data(), 64, table, expected.data(), expected_errors.data());
+      // Whatever codewords it starts from: dropped ones, the nearest ones, any.
+      for (const int start : {5, 0, -1}) {
+        for (std::size_t i = 0; i < codes.size(); ++i)
+          codes[i] = start > 0 ? start : start == 0 ? expected[i] : std::int32_t(random() % 256);
+        scratch.opened = 0;
+        assign_groups_filtered(points, image, 0, 64, table, filter, scratch, codes.data(), errors.data());
+        INFO("d " << d << ", penalties " << with_penalties << ", start " << start);
+        REQUIRE(codes == expected);
+        REQUIRE(errors == expected_errors);
+        if (start == 0) CHECK(scratch.opened < 4096);  // of 16 for each point
       }
-      CHECK(useful > 4096 * 9 / 10);
     }
   }
 }
 
-TEST_CASE("bounds keep most points of a codebook that hardly moves, boxes leave out most codewords") {
+TEST_CASE("a table in bytes bounds every score from below and has room for it") {
   std::mt19937 random(34);
-  const TestLayer layer(Kind::normal, {4096, 9, 64}, 0, random);
-  CodewordTable table(64, 9);
-  std::vector<float> codebook = layer.some_blocks(64, random);
-  layer.set(table, codebook);
-  FilterTable filter(64, 9);
-  filter.set(table);
-  FilterScratch scratch;
-  std::vector<std::int32_t> codes(4096);
-  std::vector<float> errors(4096), others(4096), lower(64);
-  assign_groups_filtered(layer.points.tiles.data(), 64, table, filter, scratch, codes.data(), errors.data(),
-                         others.data());
-  const auto before = table.rows;
-  for (float& value : codebook) value *= 1.001f;
-  layer.set(table, codebook);
-  CodewordMoves moves;
-  moves.set(before, table);
-  std::int64_t open = 0;
-  for (std::int64_t g = 0; g < 64; ++g) {
-    bounds_from_scores(layer.points.group(g), table, others.data() + g * 64, lower.data());
-    open += std::popcount(check_bounds(layer.points.group(g), table, moves, codes.data() + g * 64,
-                                       errors.data() + g * 64, lower.data()));
-  }
-  CHECK(open < 4096 / 10);
-
-  const TestLayer flat(Kind::normal, {16384, 4, 1024}, 0, random);
-  CodewordTable many(1024, 4);
-  flat.set(many, flat.some_blocks(1024, random));
-  const BoxOrder boxes = order_by_boxes(flat.points);
-  BoxScratch box;
-  prepare_boxes(many, box);
-  std::vector<std::int32_t> box_codes(16384);
-  std::vector<float> box_errors(16384);
-  assign_boxes(boxes, 0, 256, many, box, box_codes.data(), box_errors.data());
-  CHECK(box.offered < std::int64_t{16384} * 1024 / 5);
+  for (int kind = 0; kind < int(Kind::kinds); ++kind)
+    for (const std::int64_t d : {4, 9, 18}) {
+      INFO("kind " << kind << ", d " << d);
+      const TestLayer layer(Kind(kind), {640, d, 80}, 0, random);
+      const TiledBlocks points = order_by_norm(layer.points).points;
+      const FilterPoints image(points, 1);
+      CodewordTable table(80, d);
+      layer.set(table, layer.some_blocks(80, random));
+      FilterTable filter(80, d);
+      filter.set(table);
+      for (std::int64_t p = 0; p < 640; ++p)
+        for (std::int64_t place = 0; place < 80; ++place) {
+          const auto group = std::size_t(place / codeword_group);
+          const FilterPoints::Group& scales = image.groups[std::size_t(p / group_points)];
+          const double u = double(scales.scale) * double(filter.scales[group]);
+          const std::int32_t code = filter.order[std::size_t(place)];
+          double score = double(table.half_norm(code)), product = 0;
+          for (std::int64_t j = 0; j < d; ++j) {
+            const std::int64_t tile = p / tile_points, i = p % tile_points;
+            score -= double(points.tiles[std::size_t((tile * d + j) * tile_points + i)]) *
+                     double(table.codeword(code)[std::size_t(j)]);
+            const int v =
+                (image.words[std::size_t((tile * image.pairs + j / 2) * tile_points + i)] >> (j % 2 * 8) &
+                 255) -
+                128;
+            const auto c =
+                std::int8_t(filter.words[std::size_t(place * filter.pairs + j / 2)] >> (j % 2 * 8));
+            product += v * c;
+          }
+          const double bound =
+              std::floor(std::min(u * double(table.half_norm(code)), double(FilterTable::largest_offset))) -
+              1 - product;
+          const double error = double(scales.distance) * double(filter.norms[group]) +
+                               double(scales.norm) * double(filter.distances[group]);
+          REQUIRE(std::fabs(bound) < 32768);
+          REQUIRE(bound <= u * score + error + 1e-2);
+        }
+    }
 }
 
-TEST_CASE("the way that is faster lately is taken, whatever a single piece took") {
-  FasterWay ways;
-  double seconds[2] = {3, 2};
-  const auto share_of_second = [&](int pieces) {
-    int second = 0;
-    for (int i = 0; i < pieces; ++i) {
-      const int way = ways.choose();
-      second += way;
-      ways.took(way, seconds[way]);
+TEST_CASE("points are put in the order of their norms, equal ones as they were") {
+  std::mt19937 random(35);
+  for (const std::int64_t n : {1, 63, 64, 1000}) {
+    const TestLayer layer(Kind::wide, {n, 9, 1}, 0, random);
+    const PointOrder ordered = order_by_norm(layer.points);
+    REQUIRE(ordered.points.count == n);
+    REQUIRE(ordered.points.tiles.size() == layer.points.tiles.size());
+    std::vector<bool> seen(std::size_t(n), false);
+    const auto value = [](const TiledBlocks& points, std::int64_t i, std::int64_t j) {
+      return points.tiles[std::size_t((i / tile_points * 9 + j) * tile_points + i % tile_points)];
+    };
+    double largest = 0;
+    for (std::int64_t i = 0; i < ordered.points.groups() * group_points; ++i) {
+      double norm2 = 0;
+      for (std::int64_t j = 0; j < 9; ++j) {
+        const float own = value(ordered.points, i, j);
+        norm2 += double(own) * double(own);
+        REQUIRE(own == (i < n ? value(layer.points, ordered.order[std::size_t(i)], j) : 0.0f));
+      }
+      if (i >= n) continue;
+      REQUIRE(!seen[std::size_t(ordered.order[std::size_t(i)])]);
+      seen[std::size_t(ordered.order[std::size_t(i)])] = true;
+      CHECK(norm2 >= largest * 0.99);
+      largest = std::max(largest, norm2);
     }
-    return double(second) / pieces;
-  };
-  CHECK(share_of_second(640) > 0.95);
-  ways.took(1, 1000);  // the thread did not run
-  CHECK(share_of_second(64) > 0.9);
-  seconds[1] = 4;
-  CHECK(share_of_second(640) < 0.1);
-  seconds[1] = 2;
-  CHECK(share_of_second(640) > 0.8);
+  }
 }
