@@ -5,10 +5,7 @@
 namespace bitfall {
 
 Assigner::Fast::Fast(const TiledBlocks& given, std::int64_t k, int workers)
-    : ordered(order_by_norm(given)),
-      image(ordered.points, workers),
-      table(k, given.d),
-      scratch(static_cast<std::size_t>(workers)) {}
+    : ordered(given, workers), table(k, given.d), scratch(static_cast<std::size_t>(workers)) {}
 
 Assigner::Assigner(const TiledBlocks& points, std::int64_t k, int workers, bool accelerate) : given_(points) {
   if (accelerate && FilterTable::pays(k, points.d)) fast_ = std::make_unique<Fast>(points, k, workers);
@@ -21,7 +18,7 @@ void Assigner::prepare(const CodewordTable& table) {
 void Assigner::assign(std::int64_t first, std::int64_t count, int worker, const CodewordTable& table,
                       std::int32_t* codes, float* errors) {
   if (!fast_ || rounds_ == 1) return assign_groups(points().group(first), count, table, codes, errors);
-  assign_groups_filtered(points(), fast_->image, first, count, table, fast_->table,
+  assign_groups_filtered(fast_->ordered, first, count, table, fast_->table,
                          fast_->scratch[static_cast<std::size_t>(worker)], codes, errors);
 }
 

@@ -8,7 +8,6 @@
 #include "quantization/estep.hpp"
 #include "quantization/estep_filter.hpp"
 #include "quantization/kmeans_blocks.hpp"
-#include "quantization/point_order.hpp"
 
 namespace bitfall {
 
@@ -36,8 +35,7 @@ class Assigner {
  private:
   struct Fast {
     Fast(const TiledBlocks& given, std::int64_t k, int workers);
-    PointOrder ordered;
-    FilterPoints image;
+    OrderedPoints ordered;
     FilterTable table;
     std::vector<FilterScratch> scratch;  ///< of each worker
   };

@@ -33,8 +33,9 @@ class ClusterWork {
 class PositionWork {
  public:
   virtual ~PositionWork() = default;
-  /// The codes and errors of point r of position i, at [i * rows + r]. `set_table(i, table)` fills the table
-  /// of position i; several threads call it. Not collective.
+  /// The codes and errors of point r of position i, at [i * rows + r]; before, `codes` holds those of the
+  /// call before. `set_table(i, table)` fills the table of position i; several threads call it. Not
+  /// collective.
   virtual void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
                       std::span<std::int32_t> codes, std::span<float> errors) = 0;
 };
@@ -54,7 +55,7 @@ class Backend {
                                                                       std::int64_t k, int threads) const = 0;
 };
 
-/// SIMD on this rank's threads. Leaves out what filters, bounds and boxes prove needless (assigner.hpp).
+/// SIMD on this rank's threads. Leaves out what a filter proves needless (estep_filter.hpp).
 [[nodiscard]] const Backend& cpu_backend();
 /// The same without leaving anything out: the twin of every other back end.
 [[nodiscard]] const Backend& plain_cpu_backend();

@@ -7,6 +7,7 @@
 
 #include "bitfall/exact_sum.hpp"
 #include "parallel/threads.hpp"
+#include "quantization/blockwise_sums.hpp"
 #include "quantization/spd_solve.hpp"
 
 namespace bitfall {
@@ -14,9 +15,10 @@ namespace {
 
 /// Sums over the members of all clusters at one position, and the clusters that have any.
 struct PositionSums {
-  PositionSums(std::size_t k, std::size_t d) : weights(k, 0), values(k * d, 0.0) {}
+  PositionSums(std::size_t k, std::int64_t d)
+      : weights(k, 0), values(k * static_cast<std::size_t>(padded_dimension(d)), 0.0) {}
   std::vector<std::int64_t> weights;
-  std::vector<double> values;
+  AlignedVector<double> values;  ///< rows of padded_dimension(d)
   std::vector<std::size_t> touched;
 };
 
@@ -33,11 +35,9 @@ class Update {
       : members_(members), row_(static_cast<std::size_t>(members.blocks.d)) {
     double weight = 0;
     for (const std::int64_t w : members.row_weights) weight += row_weight_unit * static_cast<double>(w);
-    double largest = 0;
-    for (const float v : members.blocks.values) largest = std::max(largest, std::abs(static_cast<double>(v)));
     // |n_jc G_j| <= weight * entry, |G_j s_jc| <= weight * d * entry * |v|, and a little for rounding
     const double bound =
-        1.001 * weight * members.metrics.largest_entry() * std::max(1.0, double(row_.d) * largest);
+        1.001 * weight * members.metrics.largest_entry() * std::max(1.0, double(row_.d) * members.largest);
     scale_matrix_ =
         FixedPoint::for_sum(1.001 * weight * members.metrics.largest_entry(), members.blocks.positions());
     scale_vector_ = FixedPoint::for_sum(bound, members.blocks.positions());
@@ -46,20 +46,27 @@ class Update {
   /// Adds one position to `sums` (k rows).
   void add(std::int64_t local, PositionSums& found, std::span<std::int64_t> sums) const {
     collect(local, found);
+    const auto d = static_cast<std::int64_t>(row_.d), padded = padded_dimension(d);
     const std::span<const double> gram = members_.metrics.gram(members_.positions.first + local);
-    for (const std::size_t code : found.touched) {
-      std::int64_t* row = sums.data() + code * row_.size();
-      const double weight = row_weight_unit * static_cast<double>(found.weights[code]);
-      const double* value = found.values.data() + code * row_.d;
-      for (std::size_t a = 0; a < row_.d; ++a) {
-        double product = 0;
-        for (std::size_t b = 0; b < row_.d; ++b) product += gram[a * row_.d + b] * value[b];
-        for (std::size_t b = 0; b <= a; ++b)
-          *row++ += scale_matrix_.to_integer(weight * gram[a * row_.d + b]);
-        sums[code * row_.size() + row_.triangle + a] += scale_vector_.to_integer(product);
-      }
+    AlignedVector<double> columns(static_cast<std::size_t>(d * padded), 0.0);
+    for (std::int64_t a = 0; a < d; ++a)
+      for (std::int64_t b = 0; b < d; ++b)
+        columns[static_cast<std::size_t>(b * padded + a)] = gram[static_cast<std::size_t>(a * d + b)];
+    // Clusters of one weight add the same matrix: it is rounded once for all of them.
+    std::sort(found.touched.begin(), found.touched.end(),
+              [&](std::size_t x, std::size_t y) { return found.weights[x] < found.weights[y]; });
+    std::vector<std::int64_t> triangle(row_.triangle);
+    const ClusterTerms terms{d, triangle, columns.data(), std::ldexp(1.0, scale_vector_.exponent())};
+    const std::span<const std::size_t> touched(found.touched);
+    for (std::size_t first = 0, last = 0; first < touched.size(); first = last) {
+      const std::int64_t weight = found.weights[touched[first]];
+      while (last < touched.size() && found.weights[touched[last]] == weight) ++last;
+      round_triangle(gram, row_weight_unit * static_cast<double>(weight), triangle);
+      add_clusters(terms, touched.subspan(first, last - first), found.values.data(), sums.data());
+    }
+    for (const std::size_t code : touched) {
       found.weights[code] = 0;
-      std::fill_n(found.values.begin() + static_cast<std::ptrdiff_t>(code * row_.d), row_.d, 0.0);
+      std::fill_n(found.values.begin() + static_cast<std::int64_t>(code) * padded, d, 0.0);
     }
     found.touched.clear();
   }
@@ -91,8 +98,15 @@ class Update {
   [[nodiscard]] const Row& row() const { return row_; }
 
  private:
+  void round_triangle(std::span<const double> gram, double weight, std::span<std::int64_t> triangle) const {
+    std::size_t next = 0;
+    for (std::size_t a = 0; a < row_.d; ++a)
+      for (std::size_t b = 0; b <= a; ++b)
+        triangle[next++] = scale_matrix_.to_integer(weight * gram[a * row_.d + b]);
+  }
+
   void collect(std::int64_t local, PositionSums& found) const {
-    const std::int64_t rows = members_.blocks.rows;
+    const std::int64_t rows = members_.blocks.rows, padded = padded_dimension(members_.blocks.d);
     const float* block =
         members_.blocks.values.data() + (members_.positions.first + local) * rows * members_.blocks.d;
     for (std::int64_t r = 0; r < rows; ++r, block += row_.d) {
@@ -101,8 +115,8 @@ class Update {
       if (found.weights[code] == 0) found.touched.push_back(code);
       found.weights[code] += weight;
       const double factor = row_weight_unit * static_cast<double>(weight);
-      double* sums = found.values.data() + code * row_.d;
-      for (std::size_t i = 0; i < row_.d; ++i) sums[i] += factor * static_cast<double>(block[i]);
+      add_scaled_block(block, factor, members_.blocks.d,
+                       found.values.data() + static_cast<std::int64_t>(code) * padded);
     }
   }
 
@@ -121,7 +135,7 @@ void update_codebook(const BlockwiseMembers& members, int threads, std::span<flo
   const Update update(members);
   const std::size_t size = k * update.row().size();
   std::vector<std::vector<std::int64_t>> sums(static_cast<std::size_t>(threads));
-  std::vector<PositionSums> found(static_cast<std::size_t>(threads), PositionSums(k, d));
+  std::vector<PositionSums> found(static_cast<std::size_t>(threads), PositionSums(k, members.blocks.d));
   sums[0].assign(size, 0);
   parallel_for_workers(members.positions.size(), threads, [&](std::int64_t local, int worker) {
     auto& own = sums[static_cast<std::size_t>(worker)];

@@ -11,6 +11,7 @@ namespace bitfall {
 /// One rank's part of the blocks and their codes.
 struct BlockwiseMembers {
   const PositionBlocks& blocks;
+  double largest;  ///< magnitude of any of their values
   const PositionMetrics& metrics;
   std::span<const std::int64_t> row_weights;
   Communicator::Range positions;        ///< this rank's

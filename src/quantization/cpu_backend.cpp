@@ -164,33 +164,89 @@ class CpuClusterWork final : public ClusterWork {
   std::vector<float> given_errors_;
 };
 
+/// Positions share the order of the first one's codewords: making one takes as long as the rest of a table.
 class CpuPositionWork final : public PositionWork {
  public:
-  CpuPositionWork(std::span<const TiledBlocks> positions, std::int64_t k, int threads)
-      : positions_(positions),
-        tables_(static_cast<std::size_t>(threads),
-                CodewordTable(k, positions.empty() ? 1 : positions.front().d)) {}
+  CpuPositionWork(std::span<const TiledBlocks> positions, std::int64_t k, int threads, bool accelerate)
+      : given_(positions),
+        d_(positions.empty() ? 1 : positions.front().d),
+        filters_(accelerate && FilterTable::pays(k, d_)),
+        workers_(static_cast<std::size_t>(threads), Worker(k, d_)) {
+    if (!filters_) return;
+    ordered_.resize(positions.size());
+    parallel_for(static_cast<std::int64_t>(positions.size()), threads, [&](std::int64_t i) {
+      const auto index = static_cast<std::size_t>(i);
+      ordered_[index] = std::make_unique<OrderedPoints>(positions[index], 1);
+    });
+  }
 
   void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
               std::span<std::int32_t> codes, std::span<float> errors) override {
-    parallel_for_workers(static_cast<std::int64_t>(positions_.size()), static_cast<int>(tables_.size()),
-                         [&](std::int64_t i, int worker) {
-                           CodewordTable& table = tables_[static_cast<std::size_t>(worker)];
-                           set_table(i, table);
-                           const TiledBlocks& points = positions_[static_cast<std::size_t>(i)];
-                           const auto padded = static_cast<std::size_t>(points.groups() * group_points);
-                           std::vector<std::int32_t> own_codes(padded);
-                           std::vector<float> own_errors(padded);
-                           assign_groups(points.tiles.data(), points.groups(), table, own_codes.data(),
-                                         own_errors.data());
-                           std::copy_n(own_codes.begin(), points.count, codes.begin() + i * points.count);
-                           std::copy_n(own_errors.begin(), points.count, errors.begin() + i * points.count);
-                         });
+    for (Worker& worker : workers_) worker.has_order = false;
+    parallel_for_workers(
+        static_cast<std::int64_t>(given_.size()), static_cast<int>(workers_.size()),
+        [&](std::int64_t i, int index) {
+          Worker& worker = workers_[static_cast<std::size_t>(index)];
+          set_table(i, worker.table);
+          const std::int64_t count = given_[static_cast<std::size_t>(i)].count;
+          const auto first = static_cast<std::size_t>(i * count);
+          const auto size = static_cast<std::size_t>(count);
+          if (filters_ && has_codes_)
+            filter_position(i, worker, codes.subspan(first, size), errors.subspan(first, size));
+          else
+            assign_position(i, worker, codes.subspan(first, size), errors.subspan(first, size));
+        });
+    has_codes_ = true;
   }
 
  private:
-  std::span<const TiledBlocks> positions_;
-  std::vector<CodewordTable> tables_;  ///< one for each thread
+  struct Worker {
+    Worker(std::int64_t k, std::int64_t d) : table(k, d), filter(k, d) {}
+    CodewordTable table;
+    FilterTable filter;
+    FilterScratch scratch;
+    bool has_order = false;  ///< the filter has that of an earlier position
+    std::vector<std::int32_t> codes;
+    std::vector<float> errors;
+  };
+
+  void assign_position(std::int64_t i, Worker& worker, std::span<std::int32_t> codes,
+                       std::span<float> errors) const {
+    const TiledBlocks& points = given_[static_cast<std::size_t>(i)];
+    worker.codes.resize(static_cast<std::size_t>(points.groups() * group_points));
+    worker.errors.resize(worker.codes.size());
+    assign_groups(points.tiles.data(), points.groups(), worker.table, worker.codes.data(),
+                  worker.errors.data());
+    std::copy_n(worker.codes.begin(), codes.size(), codes.begin());
+    std::copy_n(worker.errors.begin(), errors.size(), errors.begin());
+  }
+
+  void filter_position(std::int64_t i, Worker& worker, std::span<std::int32_t> codes,
+                       std::span<float> errors) const {
+    const OrderedPoints& ordered = *ordered_[static_cast<std::size_t>(i)];
+    if (worker.has_order)
+      worker.filter.set_in_place(worker.table);
+    else
+      worker.filter.set(worker.table);
+    worker.has_order = true;
+    worker.codes.assign(static_cast<std::size_t>(ordered.points.groups() * group_points), 0);
+    worker.errors.resize(worker.codes.size());
+    for (std::size_t p = 0; p < codes.size(); ++p)
+      worker.codes[p] = codes[static_cast<std::size_t>(ordered.order[p])];
+    assign_groups_filtered(ordered, 0, ordered.points.groups(), worker.table, worker.filter, worker.scratch,
+                           worker.codes.data(), worker.errors.data());
+    for (std::size_t p = 0; p < codes.size(); ++p) {
+      codes[static_cast<std::size_t>(ordered.order[p])] = worker.codes[p];
+      errors[static_cast<std::size_t>(ordered.order[p])] = worker.errors[p];
+    }
+  }
+
+  std::span<const TiledBlocks> given_;
+  std::int64_t d_;
+  bool filters_;
+  bool has_codes_ = false;  ///< an E-step has been done
+  std::vector<std::unique_ptr<OrderedPoints>> ordered_;
+  std::vector<Worker> workers_;
 };
 
 class CpuBackend final : public Backend {
@@ -204,7 +260,7 @@ class CpuBackend final : public Backend {
   }
   [[nodiscard]] std::unique_ptr<PositionWork> place_positions(std::span<const TiledBlocks> positions,
                                                               std::int64_t k, int threads) const override {
-    return std::make_unique<CpuPositionWork>(positions, k, threads);
+    return std::make_unique<CpuPositionWork>(positions, k, threads, accelerate_);
   }
 
  private:

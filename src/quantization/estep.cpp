@@ -9,7 +9,7 @@
 #include "quantization/estep.hpp"
 #include "quantization/estep_simd-inl.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 
@@ -127,6 +127,24 @@ void assign_any(const float* points, std::int64_t groups, const CodewordTable& t
   }
 }
 
+void square_rows(const float* rows, std::int64_t count, std::int64_t d, float* norms2) {
+  AlignedVector<float> columns(static_cast<std::size_t>(d * lanes), 0.0f);
+  for (std::int64_t first = 0; first < count; first += lanes) {
+    const std::int64_t some = HWY_MIN(static_cast<std::int64_t>(lanes), count - first);
+    for (std::int64_t r = 0; r < some; ++r)
+      for (std::int64_t j = 0; j < d; ++j)
+        columns[static_cast<std::size_t>(j * lanes + r)] = rows[(first + r) * d + j];
+    Vector norm2 = hn::Zero(Floats());
+    for (std::int64_t j = 0; j < d; ++j) {
+      const Vector value = hn::Load(Floats(), columns.data() + j * lanes);
+      norm2 = fused_add(value, value, norm2);
+    }
+    HWY_ALIGN float found[lanes];
+    hn::Store(norm2, Floats(), found);
+    std::copy_n(found, some, norms2 + first);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace bitfall
 HWY_AFTER_NAMESPACE();
@@ -134,6 +152,11 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace bitfall {
 HWY_EXPORT(assign_any);
+HWY_EXPORT(square_rows);
+
+void squared_norms(std::span<const float> rows, std::int64_t d, std::span<float> norms2) {
+  HWY_DYNAMIC_DISPATCH(square_rows)(rows.data(), static_cast<std::int64_t>(norms2.size()), d, norms2.data());
+}
 
 void assign_groups(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
                    float* errors) {

@@ -30,6 +30,7 @@ class CodewordTable {
   /// Floats after the last row, so that rows may be read four at a time.
   static constexpr std::int64_t row_margin = 3;
   AlignedVector<float> rows;  ///< padded_k x (d + 1): h_c, c_0, ..., c_(d-1); then the margin
+  std::vector<float> norms2;  ///< |c|^2, k of them
 };
 
 /// For each point v of `groups` groups: the code
@@ -39,6 +40,9 @@ class CodewordTable {
 /// Measured at 65 to 80 % of a Zen 5 core's multiply-adds (tests/bench/kmeans_bench.cpp).
 void assign_groups(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
                    float* errors);
+
+/// norms2_r = |row r|^2 as a chain of fused multiply-adds in index order; `rows` has d values each.
+void squared_norms(std::span<const float> rows, std::int64_t d, std::span<float> norms2);
 
 /// The Highway targets compiled in that this machine can run, best first (for tests).
 [[nodiscard]] std::vector<std::int64_t> estep_targets();

@@ -21,10 +21,10 @@ namespace HWY_NAMESPACE {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
 /// Without vectors of bytes there is nothing to gain.
-void filter_any(const TiledBlocks& points, const FilterPoints& /*image*/, std::int64_t first,
-                std::int64_t count, const CodewordTable& table, const FilterTable& /*filter*/,
-                FilterScratch& /*scratch*/, std::int32_t* codes, float* errors) {
-  assign_groups(points.group(first), count, table, codes, errors);
+void filter_any(const OrderedPoints& ordered, std::int64_t first, std::int64_t count,
+                const CodewordTable& table, const FilterTable& /*filter*/, FilterScratch& /*scratch*/,
+                std::int32_t* codes, float* errors) {
+  assign_groups(ordered.points.group(first), count, table, codes, errors);
 }
 
 #else
@@ -331,29 +331,30 @@ void filter_group(const float* points, const float* norms2, const std::uint16_t*
 }
 
 template <int D>
-void filter_groups(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
-                   std::int64_t count, const CodewordTable& table, const FilterTable& filter,
-                   FilterScratch& scratch, std::int32_t* codes, float* errors) {
+void filter_groups(const OrderedPoints& ordered, std::int64_t first, std::int64_t count,
+                   const CodewordTable& table, const FilterTable& filter, FilterScratch& scratch,
+                   std::int32_t* codes, float* errors) {
   for (std::int64_t g = 0; g < count; ++g)
-    filter_group<D>(points.group(first + g), image.norms2.data() + (first + g) * group_points,
-                    image.words_of(first + g), image.groups[static_cast<std::size_t>(first + g)], table,
-                    filter, scratch, codes + g * group_points, errors + g * group_points);
+    filter_group<D>(ordered.points.group(first + g), ordered.image.norms2.data() + (first + g) * group_points,
+                    ordered.image.words_of(first + g),
+                    ordered.image.groups[static_cast<std::size_t>(first + g)], table, filter, scratch,
+                    codes + g * group_points, errors + g * group_points);
 }
 
-void filter_any(const TiledBlocks& points, const FilterPoints& image, std::int64_t first, std::int64_t count,
+void filter_any(const OrderedPoints& ordered, std::int64_t first, std::int64_t count,
                 const CodewordTable& table, const FilterTable& filter, FilterScratch& scratch,
                 std::int32_t* codes, float* errors) {
   switch (table.d) {
     case 4:
-      return filter_groups<4>(points, image, first, count, table, filter, scratch, codes, errors);
+      return filter_groups<4>(ordered, first, count, table, filter, scratch, codes, errors);
     case 8:
-      return filter_groups<8>(points, image, first, count, table, filter, scratch, codes, errors);
+      return filter_groups<8>(ordered, first, count, table, filter, scratch, codes, errors);
     case 9:
-      return filter_groups<9>(points, image, first, count, table, filter, scratch, codes, errors);
+      return filter_groups<9>(ordered, first, count, table, filter, scratch, codes, errors);
     case 16:
-      return filter_groups<16>(points, image, first, count, table, filter, scratch, codes, errors);
+      return filter_groups<16>(ordered, first, count, table, filter, scratch, codes, errors);
     default:
-      return filter_groups<18>(points, image, first, count, table, filter, scratch, codes, errors);
+      return filter_groups<18>(ordered, first, count, table, filter, scratch, codes, errors);
   }
 }
 
@@ -381,17 +382,17 @@ bool FilterTable::pays(std::int64_t k, std::int64_t d) {
   return k >= 96 && has_kernel(d);
 }
 
-void assign_groups_filtered(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
-                            std::int64_t count, const CodewordTable& table, const FilterTable& filter,
-                            FilterScratch& scratch, std::int32_t* codes, float* errors) {
-  BITFALL_ASSERT(FilterTable::has_kernel(table.d) && filter.d == table.d && points.d == table.d,
+void assign_groups_filtered(const OrderedPoints& ordered, std::int64_t first, std::int64_t count,
+                            const CodewordTable& table, const FilterTable& filter, FilterScratch& scratch,
+                            std::int32_t* codes, float* errors) {
+  BITFALL_ASSERT(FilterTable::has_kernel(table.d) && filter.d == table.d && ordered.points.d == table.d,
                  "a filter for this d");
   scratch.offsets.resize(static_cast<std::size_t>(filter.groups() * codeword_group));
   const auto each = static_cast<std::size_t>(filter.groups() * group_points);
   scratch.limits.resize(each);
   scratch.closed.resize(each);
   scratch.open.resize(each);
-  HWY_DYNAMIC_DISPATCH(filter_any)(points, image, first, count, table, filter, scratch, codes, errors);
+  HWY_DYNAMIC_DISPATCH(filter_any)(ordered, first, count, table, filter, scratch, codes, errors);
 }
 
 std::vector<std::int64_t> filter_targets() {

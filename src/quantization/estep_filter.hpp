@@ -7,6 +7,7 @@
 
 #include "quantization/estep.hpp"
 #include "quantization/kmeans_blocks.hpp"
+#include "quantization/point_order.hpp"
 
 namespace bitfall {
 
@@ -51,6 +52,8 @@ class FilterTable {
   FilterTable(std::int64_t k, std::int64_t d);
   /// h_c may be anything that is not negative (not only |c|^2 / 2).
   void set(const CodewordTable& table);
+  /// The same without a new order: for a codebook that is nearly that of the last set.
+  void set_in_place(const CodewordTable& table);
   [[nodiscard]] static bool has_kernel(std::int64_t d);
   /// Whether the E-step of these sizes gains from the filter.
   [[nodiscard]] static bool pays(std::int64_t k, std::int64_t d);
@@ -73,7 +76,8 @@ class FilterTable {
 
  private:
   void set_group(const CodewordTable& table, std::int64_t group);
-  std::vector<float> lengths_;  ///< |c| by codeword
+  void round_group(std::int64_t group);
+  std::vector<std::uint16_t> bytes_;  ///< of one group
 };
 
 /// What a thread keeps between calls.
@@ -85,12 +89,19 @@ struct FilterScratch {
   std::int64_t opened = 0;  ///< groups of codewords that were scored exactly for a point, since construction
 };
 
-/// As assign_groups for the groups [first, first + count) of `points`, with the same codes and errors.
+/// What the filter works on, made once for all E-steps of a layer.
+struct OrderedPoints : PointOrder {
+  OrderedPoints(const TiledBlocks& given, int threads)
+      : PointOrder(order_by_norm(given)), image(points, threads) {}
+  FilterPoints image;
+};
+
+/// As assign_groups for the groups [first, first + count) of the points, with the same codes and errors.
 /// `codes` holds a codeword for each point: the better it is (that of the E-step before), the less remains to
 /// be done. Work for a point and a codeword: d multiply-adds of bytes, in vectors of 32, and the comparison.
-void assign_groups_filtered(const TiledBlocks& points, const FilterPoints& image, std::int64_t first,
-                            std::int64_t count, const CodewordTable& table, const FilterTable& filter,
-                            FilterScratch& scratch, std::int32_t* codes, float* errors);
+void assign_groups_filtered(const OrderedPoints& ordered, std::int64_t first, std::int64_t count,
+                            const CodewordTable& table, const FilterTable& filter, FilterScratch& scratch,
+                            std::int32_t* codes, float* errors);
 
 /// The Highway targets of the filter, as estep_targets().
 [[nodiscard]] std::vector<std::int64_t> filter_targets();

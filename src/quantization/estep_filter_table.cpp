@@ -21,33 +21,33 @@ float scale_for(float limit, float largest) {
   return largest * largest_scale > limit ? limit / largest : largest_scale;
 }
 
-/// Integers of a vector and how far they are from it.
-struct Rounded {
-  float norm2 = 0, distance2 = 0;
-  std::int32_t add(float value, float scale) {
-    // Added and subtracted again, it leaves the nearest integer: a loop that compilers turn into vectors.
-    constexpr float offset = 0x1.8p23f;
-    const float scaled = value * scale, integer = (scaled + offset) - offset;
-    norm2 += integer * integer;
-    distance2 += (integer - scaled) * (integer - scaled);
-    return static_cast<std::int32_t>(integer);
+static_assert(tile_points == codeword_group, "one layout for points and codewords");
+
+/// Sixteen vectors in integers, and how far they are from them.
+struct RoundedTile {
+  float norms2[tile_points] = {}, distances2[tile_points] = {};
+  std::int32_t sums[tile_points] = {};
+
+  /// `tile` has d rows of 16 values; words gets pairs of integers as bytes, 128 more than they are, in
+  /// (d + 1) / 2 rows of 16. Loops that compilers turn into vectors.
+  RoundedTile(const float* tile, std::int64_t d, float scale, std::uint16_t* words) {
+    for (std::int64_t j = 0; j < d; ++j, words += j % 2 == 0 ? tile_points : 0) {
+      const std::int32_t place = j % 2 == 0 ? 1 : 256;
+      for (std::int64_t i = 0; i < tile_points; ++i) {
+        constexpr float offset = 0x1.8p23f;  // added and subtracted again, it leaves the nearest integer
+        const float scaled = tile[j * tile_points + i] * scale, nearest = (scaled + offset) - offset;
+        norms2[i] += nearest * nearest;
+        distances2[i] += (nearest - scaled) * (nearest - scaled);
+        const auto integer = static_cast<std::int32_t>(nearest);
+        sums[i] += integer;
+        words[i] = static_cast<std::uint16_t>((j % 2 == 0 ? 0x8080 : words[i]) + place * integer);
+      }
+    }
   }
 };
 
-/// The bytes of a tile. Returns the largest |v^ - s v|^2.
-float round_tile(const float* tile, std::int64_t d, float scale, std::uint16_t* words) {
-  Rounded rounded[tile_points];
-  for (std::int64_t j = 0; j < d; j += 2, words += tile_points) {
-    for (std::int64_t i = 0; i < tile_points; ++i)
-      words[i] = static_cast<std::uint16_t>(0x8080 + rounded[i].add(tile[j * tile_points + i], scale));
-    if (j + 1 == d) break;
-    for (std::int64_t i = 0; i < tile_points; ++i)
-      words[i] =
-          static_cast<std::uint16_t>(words[i] + 256 * rounded[i].add(tile[(j + 1) * tile_points + i], scale));
-  }
-  float largest = 0;
-  for (const Rounded& each : rounded) largest = std::max(largest, each.distance2);
-  return largest;
+float largest_of(const float (&values)[tile_points]) {
+  return *std::max_element(values, values + tile_points);
 }
 
 }  // namespace
@@ -73,10 +73,11 @@ FilterPoints::FilterPoints(const TiledBlocks& points, int threads)
     group.scale = std::min(scale_for(127, largest), scale_for(largest_norm, norm));
     group.norm = norm * group.scale * wider;
     float distance2 = 0;
-    for (std::int64_t tile = 0; tile < group_points / tile_points; ++tile)
-      distance2 =
-          std::max(distance2, round_tile(values + tile * points.d * tile_points, points.d, group.scale,
-                                         words.data() + (g * group_points + tile * tile_points) * pairs));
+    for (std::int64_t tile = 0; tile < group_points / tile_points; ++tile) {
+      const RoundedTile rounded(values + tile * points.d * tile_points, points.d, group.scale,
+                                words.data() + (g * group_points + tile * tile_points) * pairs);
+      distance2 = std::max(distance2, largest_of(rounded.distances2));
+    }
     group.distance = std::sqrt(distance2) * wider;
   });
 }
@@ -86,7 +87,7 @@ FilterTable::FilterTable(std::int64_t k, std::int64_t dimension) : d(dimension),
   const auto places_padded = static_cast<std::size_t>(count * codeword_group);
   order.resize(static_cast<std::size_t>(k));
   places.resize(order.size());
-  lengths_.resize(order.size());
+  bytes_.resize(static_cast<std::size_t>(codeword_group * pairs));
   columns.resize(places_padded * static_cast<std::size_t>(d + 1));
   words.resize(places_padded * static_cast<std::size_t>(pairs));
   half_norms.resize(places_padded);
@@ -97,20 +98,22 @@ FilterTable::FilterTable(std::int64_t k, std::int64_t dimension) : d(dimension),
 
 void FilterTable::set(const CodewordTable& table) {
   BITFALL_ASSERT(table.d == d && table.k == static_cast<std::int64_t>(order.size()), "another codebook");
-  for (std::int64_t c = 0; c < table.k; ++c) {
-    BITFALL_ASSERT(table.half_norm(c) >= 0, "a negative half norm");
-    float norm2 = 0;
-    for (const float value : table.codeword(c)) norm2 += value * value;
-    lengths_[static_cast<std::size_t>(c)] = std::sqrt(norm2);
-  }
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    const float x = lengths_[static_cast<std::size_t>(a)], y = lengths_[static_cast<std::size_t>(b)];
+    const float x = table.norms2[static_cast<std::size_t>(a)], y = table.norms2[static_cast<std::size_t>(b)];
     return x < y || (x == y && a < b);
   });
   for (std::size_t place = 0; place < order.size(); ++place)
     places[static_cast<std::size_t>(order[place])] = static_cast<std::int32_t>(place);
+  set_in_place(table);
+}
+
+void FilterTable::set_in_place(const CodewordTable& table) {
+  BITFALL_ASSERT(table.d == d && table.k == static_cast<std::int64_t>(order.size()), "another codebook");
   for (std::int64_t group = 0; group < groups(); ++group) set_group(table, group);
+  // Ascending also where codewords are no longer in the order of their norms.
+  for (std::size_t g = 1; g < longest.size(); ++g) longest[g] = std::max(longest[g], longest[g - 1]);
+  for (std::size_t g = shortest.size(); g-- > 1;) shortest[g - 1] = std::min(shortest[g - 1], shortest[g]);
 }
 
 void FilterTable::set_group(const CodewordTable& table, std::int64_t group) {
@@ -119,39 +122,43 @@ void FilterTable::set_group(const CodewordTable& table, std::int64_t group) {
   float* column = columns.data() + first * (d + 1);
   std::fill_n(column, codeword_group, FLT_MAX);
   std::fill_n(column + codeword_group, codeword_group * d, 0.0f);
-  std::fill_n(words.begin() + first * pairs, codeword_group * pairs, 0);
-  std::fill_n(half_norms.begin() + first, codeword_group, FLT_MAX);
-  std::fill_n(shifts.begin() + first, codeword_group, 0);
-  float largest_pair = 0;
+  float smallest = FLT_MAX, largest = 0;
   for (std::int64_t i = 0; i < members; ++i) {
-    const float* row = table.rows.data() + order[static_cast<std::size_t>(first + i)] * (d + 1);
-    half_norms[static_cast<std::size_t>(first + i)] = row[0];
+    const std::int32_t code = order[static_cast<std::size_t>(first + i)];
+    const float* row = table.rows.data() + code * (d + 1);
+    BITFALL_ASSERT(row[0] >= 0, "a negative half norm");
     for (std::int64_t j = 0; j <= d; ++j) column[j * codeword_group + i] = row[j];
-    for (std::int64_t j = 1; j <= d; j += 2)
-      largest_pair = std::max(largest_pair, std::fabs(row[j]) + (j < d ? std::fabs(row[j + 1]) : 0.0f));
+    smallest = std::min(smallest, table.norms2[static_cast<std::size_t>(code)]);
+    largest = std::max(largest, table.norms2[static_cast<std::size_t>(code)]);
   }
-  const auto length = [&](std::int64_t i) {
-    return lengths_[static_cast<std::size_t>(order[static_cast<std::size_t>(first + i)])];
-  };
-  shortest[g] = length(0) / wider;
-  longest[g] = length(members - 1) * wider;
-  // Each of the two may be rounded up by a half.
-  const float scale = scales[g] = std::min(scale_for(127, largest_pair), scale_for(largest_norm, longest[g]));
-  float norm2 = 0, distance2 = 0;
-  for (std::int64_t i = 0; i < members; ++i) {
-    Rounded rounded;
-    for (std::int64_t j = 0; j < d; ++j) {
-      const std::int32_t value = rounded.add(column[(j + 1) * codeword_group + i], scale);
-      const auto byte = static_cast<std::uint32_t>(static_cast<std::uint8_t>(value)) << (j % 2 * 8);
-      words[static_cast<std::size_t>((first + i) * pairs + j / 2)] |=
-          static_cast<std::int32_t>(byte | byte << 16);
-      shifts[static_cast<std::size_t>(first + i)] += 128 * value;
+  std::copy_n(column, codeword_group, half_norms.begin() + first);
+  shortest[g] = std::sqrt(smallest) / wider;
+  longest[g] = std::sqrt(largest) * wider;
+  round_group(group);
+}
+
+void FilterTable::round_group(std::int64_t group) {
+  const auto g = static_cast<std::size_t>(group);
+  const std::int64_t first = group * codeword_group;
+  const float* coordinates = columns.data() + first * (d + 1) + codeword_group;
+  float pairs_of[codeword_group] = {};
+  for (std::int64_t j = 0; j < d; j += 2)
+    for (std::int64_t i = 0; i < codeword_group; ++i) {
+      const float second = j + 1 < d ? std::fabs(coordinates[(j + 1) * codeword_group + i]) : 0.0f;
+      pairs_of[i] = std::max(pairs_of[i], std::fabs(coordinates[j * codeword_group + i]) + second);
     }
-    norm2 = std::max(norm2, rounded.norm2);
-    distance2 = std::max(distance2, rounded.distance2);
+  // 127 and not 128: each of the two may be rounded up by a half.
+  scales[g] = std::min(scale_for(127, largest_of(pairs_of)), scale_for(largest_norm, longest[g]));
+  const RoundedTile rounded(coordinates, d, scales[g], bytes_.data());
+  norms[g] = std::sqrt(largest_of(rounded.norms2)) * wider;
+  distances[g] = std::sqrt(largest_of(rounded.distances2)) * wider;
+  for (std::int64_t i = 0; i < codeword_group; ++i) {
+    shifts[static_cast<std::size_t>(first + i)] = 128 * rounded.sums[i];
+    for (std::int64_t w = 0; w < pairs; ++w) {
+      const std::uint32_t word = bytes_[static_cast<std::size_t>(w * codeword_group + i)] ^ 0x8080u;
+      words[static_cast<std::size_t>((first + i) * pairs + w)] = static_cast<std::int32_t>(word | word << 16);
+    }
   }
-  norms[g] = std::sqrt(norm2) * wider;
-  distances[g] = std::sqrt(distance2) * wider;
 }
 
 }  // namespace bitfall

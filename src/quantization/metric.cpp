@@ -69,17 +69,22 @@ void Whitening::apply(std::span<const float> blocks, std::span<float> out) const
     std::copy(blocks.begin(), blocks.end(), out.begin());
     return;
   }
-  // out_i = L_ii v_i + L_(i+1)i v_(i+1) + ...: each product rounded, each sum rounded, in this order.
-  // The loop runs over rows of L, so that the inner one is contiguous and the order of the sum is kept.
-  std::vector<float> sums(d);
-  for (std::size_t first = 0; first < blocks.size(); first += d) {
+  // out_i = L_ii v_i + L_(i+1)i v_(i+1) + ...: each product rounded, each sum rounded, in this order. Sixteen
+  // blocks side by side, so that compilers make vectors of the inner loop.
+  constexpr std::size_t side = 16;
+  const std::size_t rows = blocks.size() / d;
+  std::vector<float> columns(d * side, 0.0f), sums(d * side);
+  for (std::size_t first = 0; first < rows; first += side) {
+    const std::size_t count = std::min(side, rows - first);
+    for (std::size_t r = 0; r < count; ++r)
+      for (std::size_t j = 0; j < d; ++j) columns[j * side + r] = blocks[(first + r) * d + j];
     std::fill(sums.begin(), sums.end(), 0.0f);
-    for (std::size_t j = 0; j < d; ++j) {
-      const float v = blocks[first + j];
-      const float* row = factor_.data() + j * d;
-      for (std::size_t i = 0; i <= j; ++i) sums[i] += row[i] * v;
-    }
-    std::copy(sums.begin(), sums.end(), out.begin() + static_cast<std::ptrdiff_t>(first));
+    for (std::size_t j = 0; j < d; ++j)
+      for (std::size_t i = 0; i <= j; ++i)
+        for (std::size_t r = 0; r < side; ++r)
+          sums[i * side + r] += factor_[j * d + i] * columns[j * side + r];
+    for (std::size_t r = 0; r < count; ++r)
+      for (std::size_t i = 0; i < d; ++i) out[(first + r) * d + i] = sums[i * side + r];
   }
 }
 

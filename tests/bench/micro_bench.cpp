@@ -40,15 +40,14 @@ BENCHMARK(estep_plain)
 /// From the codes that it leaves.
 void estep_filter(benchmark::State& state) {
   const bench::RandomLayer layer(points, state.range(0), state.range(1));
-  const TiledBlocks ordered = order_by_norm(layer.points).points;
-  const FilterPoints image(ordered, 1);
+  const OrderedPoints ordered(layer.points, 1);
   FilterTable filter(state.range(1), state.range(0));
   filter.set(layer.table);
   FilterScratch scratch;
   std::vector<std::int32_t> codes(points, 0);
   std::vector<float> errors(points);
   for (auto _ : state) {
-    assign_groups_filtered(ordered, image, 0, ordered.groups(), layer.table, filter, scratch, codes.data(),
+    assign_groups_filtered(ordered, 0, ordered.points.groups(), layer.table, filter, scratch, codes.data(),
                            errors.data());
     benchmark::DoNotOptimize(codes.data());
   }

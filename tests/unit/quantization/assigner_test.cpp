@@ -110,8 +110,8 @@ TEST_CASE("the filter leaves few groups of codewords open, also when h_c is no n
   std::mt19937 random(33);
   for (const std::int64_t d : {4, 8, 9, 16, 18}) {
     const TestLayer layer(Kind::normal, {4096, d, 256}, 0, random);
-    const TiledBlocks points = order_by_norm(layer.points).points;
-    const FilterPoints image(points, 2);
+    const OrderedPoints ordered(layer.points, 2);
+    const TiledBlocks& points = ordered.points;
     CodewordTable table(256, d);
     const std::vector<float> codebook = layer.some_blocks(256, random);
     std::vector<float> whitened(codebook.size());
@@ -133,7 +133,7 @@ TEST_CASE("the filter leaves few groups of codewords open, also when h_c is no n
         for (std::size_t i = 0; i < codes.size(); ++i)
           codes[i] = start > 0 ? start : start == 0 ? expected[i] : std::int32_t(random() % 256);
         scratch.opened = 0;
-        assign_groups_filtered(points, image, 0, 64, table, filter, scratch, codes.data(), errors.data());
+        assign_groups_filtered(ordered, 0, 64, table, filter, scratch, codes.data(), errors.data());
         INFO("d " << d << ", penalties " << with_penalties << ", start " << start);
         REQUIRE(codes == expected);
         REQUIRE(errors == expected_errors);
@@ -149,8 +149,9 @@ TEST_CASE("a table in bytes bounds every score from below and has room for it") 
     for (const std::int64_t d : {4, 9, 18}) {
       INFO("kind " << kind << ", d " << d);
       const TestLayer layer(Kind(kind), {640, d, 80}, 0, random);
-      const TiledBlocks points = order_by_norm(layer.points).points;
-      const FilterPoints image(points, 1);
+      const OrderedPoints ordered(layer.points, 1);
+      const TiledBlocks& points = ordered.points;
+      const FilterPoints& image = ordered.image;
       CodewordTable table(80, d);
       layer.set(table, layer.some_blocks(80, random));
       FilterTable filter(80, d);
