@@ -12,20 +12,13 @@
 #include "quantization/backend.hpp"
 #include "quantization/code_rate.hpp"
 #include "quantization/kmeans_blockwise.hpp"
+#include "random_layer.hpp"
 
 using namespace bitfall;
 
 namespace {
 
 constexpr std::int64_t rows = 512, positions = 512, d = 9, k = 256, iterations = 12;
-
-std::vector<float> random_weight() {
-  std::mt19937 random(1);
-  std::student_t_distribution<float> student(6);
-  std::vector<float> values(static_cast<std::size_t>(rows * positions * d));
-  for (float& value : values) value = 0.05f * student(random);
-  return values;
-}
 
 /// A matrix A A^T for each position, A being random and near the identity.
 std::vector<double> random_grams() {
@@ -64,7 +57,7 @@ double median_seconds(const std::vector<KmeansIteration>& history) {
 
 int main(int argc, char** argv) {
   const int repeats = argc > 1 ? std::atoi(argv[1]) : 5;
-  const std::vector<float> values = random_weight();
+  const std::vector<float> values = bench::student_values(rows * positions * d);
   const WeightBlocks weight{values, rows, d};
   LayerMoments moments;
   moments.per_position = random_grams();

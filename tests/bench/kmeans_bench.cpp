@@ -1,13 +1,14 @@
 // How long iterations of k-means take, and what share of the multiply-adds that the machine can do that is.
 //
 //   kmeans_bench [--iterations 25] [--repeats 3]                      a table of the shapes of real layers
-//   kmeans_bench --data FILE --n N --d D --k K [--iterations 25]      one JSON line; FILE holds N x D floats
-//                [--start FILE] [--plain]                             and START K x D
+//   kmeans_bench --n N --d D --k K [--iterations 25] [--plain]        one JSON line; the first FILE holds N x
+//   D
+//                [--data FILE] [--start FILE]                         floats, the second K x D
 //
 // An iteration is the whole of it: whitening the codebook, E-step, errors, moved points, refill, means. It
-// counts as n*k*d fused multiply-adds (FMA), also where bounds leave some out. The peak is measured by a loop
-// that touches only registers. Both in processor time of one thread. "plain" is the same without filter,
-// bounds and boxes.
+// counts as n*k*d fused multiply-adds (FMA), also where the filter leaves some out. The peak is measured by a
+// loop that touches only registers. Both in processor time of one thread. "plain" is the same without the
+// filter.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -15,7 +16,6 @@
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -24,6 +24,7 @@
 #include "fma_peak.hpp"
 #include "quantization/estep.hpp"
 #include "quantization/kmeans_update.hpp"
+#include "random_layer.hpp"
 
 using namespace bitfall;
 
@@ -66,19 +67,14 @@ Run lloyd(const Problem& problem, std::int64_t iterations, bool accelerate) {
         clusters.mean(c, std::span(codebook).subspan(static_cast<std::size_t>(c * problem.d),
                                                      static_cast<std::size_t>(problem.d)));
     const double end = bench::processor_seconds();
-    run.seconds.push_back(end - begin);  // the first includes the order of boxes
+    run.seconds.push_back(end - begin);  // the first includes the order of the points
     begin = end;
   }
   return run;
 }
 
-/// Weights of trained layers have heavier tails than a normal distribution: Student's t with 6 degrees of
-/// freedom.
 Problem random_problem(std::int64_t n, std::int64_t d, std::int64_t k) {
-  std::mt19937 random(1);
-  std::student_t_distribution<float> student(6);
-  Problem problem{n, d, k, std::vector<float>(static_cast<std::size_t>(n * d)), {}};
-  for (float& value : problem.values) value = 0.05f * student(random);
+  Problem problem{n, d, k, bench::student_values(n * d), {}};
   for (std::int64_t c = 0; c < k; ++c) {
     const auto block = problem.values.begin() + c * (n / k) * d;
     problem.start.insert(problem.start.end(), block, block + d);
@@ -152,14 +148,13 @@ int main(int argc, char** argv) {
     return options.contains(name) ? std::atoll(options[name].c_str()) : fallback;
   };
   const std::int64_t iterations = number("--iterations", 25);
-  if (!options.contains("--data")) {
+  if (!options.contains("--n")) {
     print_table(iterations, number("--repeats", 3));
     return 0;
   }
-  Problem problem{number("--n", 0), number("--d", 0), number("--k", 0), {}, {}};
-  problem.values = read_floats(options["--data"], problem.n * problem.d);
-  problem.start = options.contains("--start") ? read_floats(options["--start"], problem.k * problem.d)
-                                              : random_problem(problem.n, problem.d, problem.k).start;
+  Problem problem = random_problem(number("--n", 0), number("--d", 0), number("--k", 0));
+  if (options.contains("--data")) problem.values = read_floats(options["--data"], problem.n * problem.d);
+  if (options.contains("--start")) problem.start = read_floats(options["--start"], problem.k * problem.d);
   print_json(problem, iterations, !options.contains("--plain"));
   return 0;
 }

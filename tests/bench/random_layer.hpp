@@ -11,8 +11,17 @@
 
 namespace bitfall::bench {
 
-/// Blocks with the heavy tails of trained weights (Student's t, 6 degrees of freedom), and some of them as
-/// codebook.
+/// Weights of trained layers have heavier tails than a normal distribution: Student's t with 6 degrees of
+/// freedom.
+inline std::vector<float> student_values(std::int64_t count) {
+  std::mt19937 random(1);
+  std::student_t_distribution<float> student(6);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = 0.05f * student(random);
+  return values;
+}
+
+/// Such blocks, and some of them as codebook.
 struct RandomLayer {
   std::vector<float> values;
   Whitening whitening;
@@ -22,7 +31,7 @@ struct RandomLayer {
   CodewordTable table;
 
   RandomLayer(std::int64_t n, std::int64_t d, std::int64_t k)
-      : values(make_values(n * d)),
+      : values(student_values(n * d)),
         whitening(Whitening::identity(d)),
         input{values, d, whitening, measure_blocks(values, d)},
         points(tile_blocks(input, 0, n, 1)),
@@ -37,15 +46,6 @@ struct RandomLayer {
   }
   RandomLayer(const RandomLayer&) = delete;
   RandomLayer& operator=(const RandomLayer&) = delete;
-
- private:
-  static std::vector<float> make_values(std::int64_t count) {
-    std::mt19937 random(1);
-    std::student_t_distribution<float> student(6);
-    std::vector<float> made(static_cast<std::size_t>(count));
-    for (float& value : made) value = 0.05f * student(random);
-    return made;
-  }
 };
 
 }  // namespace bitfall::bench

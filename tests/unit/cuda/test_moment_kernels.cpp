@@ -92,7 +92,7 @@ TEST_CASE("unfolded rows: none, and more columns than threads") {
 TEST_CASE("moments of small integers are exact") {
   std::uint64_t seed = 1;
   for (const WindowCase& input : window_cases(Values::ties))
-    for (const std::int64_t d : {1, 2, 3, 4, 6, 9, 12, 18, 25, 36})
+    for (const std::int64_t d : {1, 2, 3, 4, 6, 8, 9, 12, 18, 25, 36})
       if (input.window.columns() % d == 0) require_moments(input, d, 0, seed++);
 }
 
@@ -106,6 +106,30 @@ TEST_CASE("moments: many pairs, many positions, nasty values") {
       convolution_case(2, 1, {.channels = 3, .input = {21, 23}, .kernel = {3, 3}, .padding = {1, 1}},
                        Values::normal, 6),
       9, 1e-6, 6);
+}
+
+TEST_CASE("moments of whole windows: few and many positions, groups of columns that do not fill a block") {
+  std::uint64_t seed = 7;
+  for (const std::int64_t channels : {8, 24, 72})
+    for (const RowWindow& window :
+         {RowWindow{.channels = channels, .input = {1, 1}}, RowWindow{.channels = channels, .input = {7, 7}},
+          RowWindow{.channels = channels, .input = {15, 9}, .stride = {2, 1}},
+          RowWindow{.channels = channels, .input = {6, 5}, .stride = {1, 2}, .padding = {2, 1}},
+          RowWindow{.channels = channels, .input = {21, 23}},
+          RowWindow{.channels = channels / 8, .input = {19, 18}, .kernel = {3, 3}, .padding = {1, 1}},
+          RowWindow{.channels = channels / 8, .input = {9, 14}, .kernel = {3, 3}, .stride = {2, 1}},
+          RowWindow{.channels = channels / 8,
+          .input = {9, 7},
+          .kernel = {3, 3},
+          .padding = {0, 2},
+          .dilation = {2, 1}}})
+      for (const std::int64_t d :
+           window.kernel[0] == 1 ? std::vector<std::int64_t>{4, 8} : std::vector<std::int64_t>{9})
+        for (const Values kind : {Values::ties, Values::normal}) {
+          require_moments(convolution_case(2, 2, window, kind, seed), d, kind == Values::ties ? 0 : 1e-6,
+                          seed);
+          ++seed;
+        }
 }
 
 TEST_CASE("moments without images are zero") {

@@ -20,6 +20,7 @@ WANTED = {
     "cluster_sums_kernel": {r"LDG\.E\.128": lambda d: 3, r"(RED|ATOM)": lambda d: 1},
     "unfold_rows_kernel": {r"STG": lambda d: 1},
     "block_moments_kernel": {r"FFMA": lambda d: 1, r"DADD": lambda d: 1},
+    "window_moments_kernel": {r"FFMA": lambda d: d * (d + 1) // 2, r"LDG": lambda d: d, r"DADD": lambda d: 2},
     "sum_images_kernel": {r"DADD": lambda d: 1},
     "add_rounded_kernel": {r"DMUL": lambda d: 1},
     "add_rounded_lower_kernel": {r"DMUL": lambda d: 1},
