@@ -118,7 +118,8 @@ class BlockwiseClusters {
   }
 
   void update(std::span<float> codebook) {
-    update_codebook({blocks_, scale_.largest, metrics_, row_weights_, share_, codes_}, threads_, codebook, communicator_);
+    update_codebook({blocks_, scale_.largest, metrics_, row_weights_, share_, codes_}, threads_, codebook,
+                    communicator_);
   }
 
   /// The codes of all ranks in the order of the weight.
