@@ -7,7 +7,7 @@ build=build/release
 venv=build/venv
 
 apt_packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
-  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libturbojpeg0-dev libcli11-dev
+  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev catch2 libarchive-dev libjpeg-dev libturbojpeg0-dev libcli11-dev
   nlohmann-json3-dev libspdlog-dev libtomlplusplus-dev libssl-dev zlib1g-dev libhwy-dev)
 # Of the tests alone: a Slurm of this one machine, fibers for the emulation of a device, micro-benches.
 test_packages=(slurm-wlm munge libboost-context-dev libbenchmark-dev)

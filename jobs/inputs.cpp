@@ -136,7 +136,7 @@ std::array<std::int64_t, 3> largest_input(const ShardSet& shards, const Preproce
 }
 
 at::Tensor to_tensor(Batch&& batch) {
-  auto pixels = std::make_shared<std::vector<float>>(std::move(batch.pixels));
+  auto pixels = std::make_shared<decltype(batch.pixels)>(std::move(batch.pixels));
   return at::from_blob(
       pixels->data(), {batch.count, batch.channels, batch.height, batch.width},
       [pixels](void*) mutable { pixels.reset(); }, at::TensorOptions().dtype(at::kFloat));

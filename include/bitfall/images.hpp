@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "bitfall/uninitialised.hpp"
+
 namespace bitfall {
 
 /// 8-bit RGB, row major, interleaved.
@@ -23,8 +25,6 @@ struct Image {
 /// orientation is ignored). `name` is used in errors. Throws DataError for anything that is truncated or no
 /// JPEG.
 [[nodiscard]] Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name);
-/// The same into `image`, whose memory is used again.
-void decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, Image& image);
 /// Width and height, from the header alone. Throws DataError as `decode_jpeg` does.
 [[nodiscard]] std::array<std::int64_t, 2> jpeg_size(std::span<const std::uint8_t> bytes,
                                                     const std::string& name);
@@ -143,7 +143,7 @@ class ShardSet {
 /// A decoded and preprocessed range of samples.
 struct Batch {
   std::vector<std::int64_t> indices;  ///< sample indices
-  std::vector<float> pixels;          ///< [N, channels, height, width]
+  UninitialisedVector<float> pixels;  ///< [N, channels, height, width]
   std::vector<std::int64_t> labels;
   std::int64_t count = 0, channels = 0, height = 0, width = 0;
   std::vector<std::int64_t> replaced;  ///< positions whose sample could not be decoded: they show another one

@@ -36,14 +36,6 @@ class Draws {
   std::uint64_t seed_, stream_, counter_;
 };
 
-void flip(Image& image) {
-  for (std::int64_t y = 0; y < image.height; ++y) {
-    std::uint8_t* row = image.pixels.data() + 3 * y * image.width;
-    for (std::int64_t left = 0, right = image.width - 1; left < right; ++left, --right)
-      std::swap_ranges(row + 3 * left, row + 3 * left + 3, row + 3 * right);
-  }
-}
-
 /// torchvision's RandomResizedCrop.get_params: 8 % to 100 % of the area, sides 3:4 to 4:3, ten tries, then
 /// the largest centred window with sides in that range.
 Window random_window(std::int64_t image_width, std::int64_t image_height, Draws& draws) {
@@ -95,22 +87,6 @@ AugmentationChoice choose_augmentation(std::int64_t width, std::int64_t height,
                       : shifted_window(width, height, preprocessing.crop, draws);
   choice.flip = draws.below(2) == 1;
   return choice;
-}
-
-Image apply_augmentation(const Image& image, const Preprocessing& preprocessing, AugmentationKind kind,
-                         const AugmentationChoice& choice) {
-  Image result = cut(image, choice.window);
-  if (kind == AugmentationKind::resized_crop)
-    result = resize_bilinear(result, preprocessing.crop, preprocessing.crop);
-  if (choice.flip) flip(result);
-  return result;
-}
-
-Image augment(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
-              std::int64_t index) {
-  return apply_augmentation(
-      image, preprocessing, augmentation.kind,
-      choose_augmentation(image.width, image.height, preprocessing, augmentation, index));
 }
 
 AugmentationKind augmentation_from_name(const std::string& name, const Preprocessing& preprocessing) {

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "bitfall/images.hpp"
-#include "resize.hpp"
+#include "window.hpp"
 
 namespace bitfall {
 
@@ -17,11 +17,5 @@ struct AugmentationChoice {
 [[nodiscard]] AugmentationChoice choose_augmentation(std::int64_t width, std::int64_t height,
                                                      const Preprocessing& preprocessing,
                                                      const Augmentation& augmentation, std::int64_t index);
-[[nodiscard]] Image apply_augmentation(const Image& image, const Preprocessing& preprocessing,
-                                       AugmentationKind kind, const AugmentationChoice& choice);
-
-/// Both: the image as the network shall see it before normalisation, crop x crop pixels.
-[[nodiscard]] Image augment(const Image& image, const Preprocessing& preprocessing,
-                            const Augmentation& augmentation, std::int64_t index);
 
 }  // namespace bitfall

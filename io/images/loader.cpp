@@ -11,6 +11,8 @@
 
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "input_plan.hpp"
+#include "jpeg.hpp"
 
 namespace bitfall {
 
@@ -32,6 +34,7 @@ void prefer_huge_pages(void* memory, std::size_t bytes) {
 struct BatchLoader::Impl {
   const ShardSet& shards;
   Preprocessing preprocessing;
+  Normaliser normaliser;
   std::vector<std::vector<std::int64_t>> batches;
   std::size_t prefetch;
   Augmentation augmentation;
@@ -53,6 +56,7 @@ struct BatchLoader::Impl {
        int ahead, Augmentation how_to_vary)
       : shards(set),
         preprocessing(std::move(how)),
+        normaliser(preprocessing),
         batches(std::move(list)),
         prefetch(static_cast<std::size_t>(std::max(ahead, count))),
         augmentation(how_to_vary) {
@@ -88,23 +92,28 @@ struct BatchLoader::Impl {
     }
   }
 
-  /// Decodes sample `index` into `image` and preprocesses it behind what the batch has already.
-  void append_image(std::int64_t index, std::span<const std::uint8_t> jpeg, Image& image,
+  /// Decodes what is needed of sample `index`, and appends its input to what the batch has already.
+  void append_image(std::int64_t index, std::span<const std::uint8_t> jpeg, InputMemory& memory,
                     Batch& batch) const {
     const std::string name = shards.name_of(index);
-    decode_jpeg(jpeg, name, image);
+    JpegFile file(jpeg, name);
+    const auto [width, height] = input_size(file.width(), file.height(), preprocessing);
+    const InputPlan plan = plan_of(file, name, index);
+    const ImagePart part = file.decode(plan.needed(file.width(), file.height()), memory.decoded);
     const std::size_t before = batch.pixels.size();
+    if (before == 0) {
+      batch.width = width, batch.height = height;
+      reserve(batch);
+    }
+    require_same_size(batch, width, height);
+    batch.pixels.resize(before + static_cast<std::size_t>(batch.channels * width * height));
+    make_input(part, plan, normaliser, memory, std::span(batch.pixels).subspan(before));
+  }
+
+  [[nodiscard]] InputPlan plan_of(const JpegFile& file, const std::string& name, std::int64_t index) const {
     try {
-      const auto [width, height] = input_size(image.width, image.height, preprocessing);
-      if (before == 0) {
-        batch.width = width, batch.height = height;
-        reserve(batch);
-      }
-      require_same_size(batch, width, height);
-      batch.pixels.resize(before + static_cast<std::size_t>(batch.channels * width * height));
-      preprocess(image, preprocessing, augmentation, index, std::span(batch.pixels).subspan(before));
+      return plan_input(file.width(), file.height(), preprocessing, augmentation, index);
     } catch (const DataError& error) {
-      batch.pixels.resize(before);
       throw DataError(name + ": " + error.what());
     }
   }
@@ -125,12 +134,12 @@ struct BatchLoader::Impl {
 
   /// Appends sample `index`, or the first one after it that can be decoded; returns which. A shard that
   /// can't be read is an error in any case.
-  [[nodiscard]] std::int64_t append_or_next(std::int64_t index, Image& image, Batch& batch) const {
+  [[nodiscard]] std::int64_t append_or_next(std::int64_t index, InputMemory& memory, Batch& batch) const {
     const auto count = static_cast<std::int64_t>(shards.samples().size());
     for (std::int64_t tried = 0; tried < count; ++tried, index = (index + 1) % count) {
       const std::vector<std::uint8_t> jpeg = shards.read(index);
       try {
-        append_image(index, jpeg, image, batch);
+        append_image(index, jpeg, memory, batch);
         return index;
       } catch (const DataError& error) {
         shards.bad_images().note(index, error.what());
@@ -144,10 +153,10 @@ struct BatchLoader::Impl {
     batch.indices = indices;
     batch.count = static_cast<std::int64_t>(indices.size());
     batch.channels = preprocessing.channels;
-    Image image;
+    InputMemory memory;
     for (std::int64_t i = 0; i < batch.count; ++i) {
       const std::int64_t wanted = indices[static_cast<std::size_t>(i)];
-      const std::int64_t found = append_or_next(wanted, image, batch);
+      const std::int64_t found = append_or_next(wanted, memory, batch);
       batch.labels.push_back(shards.samples()[static_cast<std::size_t>(found)].label);
       if (found != wanted) batch.replaced.push_back(i);
     }

@@ -4,10 +4,9 @@
 #include <cmath>
 #include <filesystem>
 
-#include "augment.hpp"
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
-#include "resize.hpp"
+#include "input_plan.hpp"
 
 namespace bitfall {
 
@@ -88,54 +87,6 @@ Preprocessing from_file(const std::string& path) {
   return result;
 }
 
-/// torchvision's centre crop: int(round((size - crop) / 2)), Python's round going to the even neighbour.
-std::int64_t crop_offset(std::int64_t size, std::int64_t crop) {
-  return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(size - crop) / 2.0));
-}
-
-/// torchvision's Resize(short side): the other side is int(resize * long / short).
-std::array<std::int64_t, 2> resized(std::int64_t width, std::int64_t height, std::int64_t resize) {
-  if (resize == 0) return {width, height};
-  const std::int64_t other = resize * std::max(width, height) / std::min(width, height);
-  return width <= height ? std::array{resize, other} : std::array{other, resize};
-}
-
-/// Pillow's RGB to L (ITU-R 601-2): (R * 19595 + G * 38470 + B * 7471 + 2^15) >> 16.
-std::uint8_t luma(const std::uint8_t* rgb) {
-  return static_cast<std::uint8_t>((rgb[0] * 19595U + rgb[1] * 38470U + rgb[2] * 7471U + 0x8000U) >> 16);
-}
-
-/// ToTensor + Normalize of a window of the image. Exact: /255 and the normalisation are single-precision
-/// operations, in torchvision's order.
-void normalise(const Image& image, const Window& window, const Preprocessing& preprocessing,
-               std::span<float> out) {
-  const std::int64_t width = window.right - window.left, height = window.bottom - window.top;
-  const std::int64_t pixels = width * height;
-  BITFALL_ASSERT(static_cast<std::int64_t>(out.size()) == pixels * preprocessing.channels,
-                 "size of an input");
-  // A byte has 256 values: the arithmetic is done for each of them, not for each pixel.
-  std::array<std::array<float, 256>, 3> tables;
-  for (std::size_t channel = 0; channel < static_cast<std::size_t>(preprocessing.channels); ++channel)
-    for (std::size_t v = 0; v < 256; ++v)
-      tables[channel][v] =
-          (static_cast<float>(v) / 255.0F - preprocessing.mean[channel]) / preprocessing.std[channel];
-  for (std::int64_t y = 0; y < height; ++y) {
-    const std::uint8_t* rgb = image.pixels.data() + 3 * ((window.top + y) * image.width + window.left);
-    float* red = out.data() + y * width;
-    if (preprocessing.channels == 1) {
-      for (std::int64_t x = 0; x < width; ++x, rgb += 3) red[x] = tables[0][luma(rgb)];
-      continue;
-    }
-    float* green = red + pixels;
-    float* blue = green + pixels;
-    for (std::int64_t x = 0; x < width; ++x, rgb += 3) {
-      red[x] = tables[0][rgb[0]];
-      green[x] = tables[1][rgb[1]];
-      blue[x] = tables[2][rgb[2]];
-    }
-  }
-}
-
 }  // namespace
 
 Preprocessing preprocessing_from_name(const std::string& name) {
@@ -144,32 +95,18 @@ Preprocessing preprocessing_from_name(const std::string& name) {
   throw UsageError("--preprocess: '" + name + "' is neither imagenet, cifar, detection nor a TOML file");
 }
 
-std::array<std::int64_t, 2> input_size(std::int64_t width, std::int64_t height,
-                                       const Preprocessing& preprocessing) {
-  if (preprocessing.crop > 0) return {preprocessing.crop, preprocessing.crop};
-  return resized(width, height, preprocessing.resize);
-}
-
 void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out) {
-  const auto [width, height] = resized(image.width, image.height, preprocessing.resize);
-  const auto [across, down] = input_size(image.width, image.height, preprocessing);
-  if (width < across || height < down) {
-    throw DataError("an image of " + std::to_string(width) + " x " + std::to_string(height) +
-                    " pixels is smaller than the crop of " + std::to_string(preprocessing.crop) +
-                    "; choose another --preprocess");
-  }
-  const std::int64_t left = crop_offset(width, across), top = crop_offset(height, down);
-  const Window window{left, top, left + across, top + down};
-  if (width == image.width && height == image.height) return normalise(image, window, preprocessing, out);
-  normalise(resize_bilinear_window(image, width, height, window), Window{0, 0, across, down}, preprocessing,
-            out);
+  preprocess(image, preprocessing, Augmentation{}, 0, out);
 }
 
 void preprocess(const Image& image, const Preprocessing& preprocessing, const Augmentation& augmentation,
                 std::int64_t index, std::span<float> out) {
-  if (augmentation.kind == AugmentationKind::none) return preprocess(image, preprocessing, out);
-  const Image varied = augment(image, preprocessing, augmentation, index);
-  normalise(varied, Window{0, 0, varied.width, varied.height}, preprocessing, out);
+  BITFALL_ASSERT(image.width > 0 && image.height > 0 &&
+                     static_cast<std::int64_t>(image.pixels.size()) == image.width * image.height * 3,
+                 "an RGB image");
+  const InputPlan plan = plan_input(image.width, image.height, preprocessing, augmentation, index);
+  InputMemory memory;
+  make_input(whole(image), plan, Normaliser(preprocessing), memory, out);
 }
 
 }  // namespace bitfall

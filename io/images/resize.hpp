@@ -1,21 +1,30 @@
 #pragma once
 /// A part of a resized image: only what the crop needs is computed.
 #include <cstdint>
+#include <vector>
 
 #include "bitfall/images.hpp"
+#include "window.hpp"
 
 namespace bitfall {
 
-/// Half-open rectangle of pixels.
-struct Window {
-  std::int64_t left = 0, top = 0, right = 0, bottom = 0;
+/// A window of a resized image, all of which is never made.
+struct ResizedWindow {
+  std::int64_t from_width = 0, from_height = 0, to_width = 0, to_height = 0;
+  Window window;  ///< inside to_width x to_height
+
+  /// The pixels of the image before the resize that `window` is made of.
+  [[nodiscard]] Window source() const;
 };
 
-/// A part of the image as it is; pixels outside of the image are black.
-[[nodiscard]] Image cut(const Image& image, const Window& window);
+/// Memory that a resize uses again for the next image.
+struct ResizeMemory {
+  std::vector<std::uint8_t> narrow, small;
+};
 
-/// The pixels of `window` of resize_bilinear(image, width, height), without computing the others.
-[[nodiscard]] Image resize_bilinear_window(const Image& image, std::int64_t width, std::int64_t height,
-                                           const Window& window);
+/// The pixels of `resized.window`, equal to those of resize_bilinear. `part` has resized.source(); what is
+/// returned lies in `memory`, or where the size stays the same in `part`.
+[[nodiscard]] ImagePart resize_part(const ImagePart& part, const ResizedWindow& resized,
+                                    ResizeMemory& memory);
 
 }  // namespace bitfall

@@ -32,22 +32,45 @@ inline void resample_pixel(const std::uint8_t* from, const std::int32_t* weights
 }
 
 /// Three lanes of four are the channels: one multiply-add a tap. Each pixel reads and writes a byte too much.
-void row(const std::uint8_t* in, std::int64_t bytes, const std::int64_t* first, const std::int64_t* count,
-         std::int64_t width, const std::int32_t* weights, std::int64_t most, std::uint8_t* out) {
+/// All pixels get `taps` taps, the last ones of weight zero: what counts differ from pixel to pixel, a
+/// processor can't foresee. `fixed`: taps, where it is small; 0: any.
+template <int fixed>
+HWY_INLINE void pixels(const std::uint8_t* in, const std::int64_t* first, std::int64_t width,
+                       const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
   const hn::CappedTag<std::int32_t, 4> wide;
   const hn::Rebind<std::uint8_t, decltype(wide)> narrow;
+  const std::int64_t count = fixed > 0 ? fixed : taps;
   for (std::int64_t x = 0; x < width; ++x, weights += most, out += 3) {
     const std::uint8_t* from = in + first[x] * 3;
-    const bool fits = (first[x] + count[x]) * 3 < bytes && x + 1 < width;
-    if (hn::MaxLanes(wide) < 4 || !fits) {
-      resample_pixel(from, weights, count[x], out);
-      continue;
-    }
     auto sum = hn::Set(wide, half);
-    for (std::int64_t t = 0; t < count[x]; ++t)
+    for (std::int64_t t = 0; t < count; ++t)
       sum = hn::Add(sum,
                     hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, from + 3 * t)), hn::Set(wide, weights[t])));
     hn::StoreU(hn::DemoteTo(narrow, hn::ShiftRight<resize_precision_bits>(sum)), narrow, out);
+  }
+}
+
+void row(const std::uint8_t* in, std::int64_t bytes, const std::int64_t* first, std::int64_t width,
+         const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
+  const hn::CappedTag<std::int32_t, 4> wide;
+  std::int64_t inside = hn::MaxLanes(wide) < 4 ? 0 : width - 1;  // pixels that may read and write too much
+  while (inside > 0 && (first[inside - 1] + taps) * 3 + 1 > bytes) --inside;
+  switch (taps) {
+    case 2:
+      pixels<2>(in, first, inside, weights, most, taps, out);
+      break;
+    case 3:
+      pixels<3>(in, first, inside, weights, most, taps, out);
+      break;
+    case 4:
+      pixels<4>(in, first, inside, weights, most, taps, out);
+      break;
+    default:
+      pixels<0>(in, first, inside, weights, most, taps, out);
+  }
+  for (std::int64_t x = inside; x < width; ++x) {
+    const std::int64_t count = std::min(taps, bytes / 3 - first[x]);  // beyond it weights are zero
+    resample_pixel(in + first[x] * 3, weights + x * most, count, out + 3 * x);
   }
 }
 
@@ -89,11 +112,10 @@ HWY_EXPORT(blend);
 }  // namespace
 
 void resample_row(std::span<const std::uint8_t> in, std::span<const std::int64_t> first,
-                  std::span<const std::int64_t> count, const std::int32_t* weights, std::int64_t most,
-                  std::uint8_t* out) {
+                  const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
   HWY_DYNAMIC_DISPATCH(row)
-  (in.data(), static_cast<std::int64_t>(in.size()), first.data(), count.data(),
-   static_cast<std::int64_t>(first.size()), weights, most, out);
+  (in.data(), static_cast<std::int64_t>(in.size()), first.data(), static_cast<std::int64_t>(first.size()),
+   weights, most, taps, out);
 }
 
 void blend_rows(const std::uint8_t* in, std::int64_t stride, std::span<const std::int32_t> weights,

@@ -9,10 +9,10 @@ namespace bitfall {
 constexpr int resize_precision_bits = 32 - 8 - 2;
 
 /// One row of RGB pixels: out[x] = (half + sum_t weights[x * most + t] * in[first[x] + t]) >> 22, clamped to
-/// a byte, for each of the three channels.
+/// a byte, for each of the three channels; t < taps <= most. Weights of pixels beyond the row are zero.
+/// `first` ascends; `in` is what may be read, the row or more.
 void resample_row(std::span<const std::uint8_t> in, std::span<const std::int64_t> first,
-                  std::span<const std::int64_t> count, const std::int32_t* weights, std::int64_t most,
-                  std::uint8_t* out);
+                  const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out);
 
 /// out[i] = (half + sum_t weights[t] * in[t * stride + i]) >> 22, clamped to a byte, for `size` bytes of a
 /// row.

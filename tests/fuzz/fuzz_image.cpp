@@ -1,10 +1,13 @@
 // JPEG decoding, then preprocessing with and without augmentation. Four bytes choose the sizes.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "bitfall/errors.hpp"
 #include "bitfall/images.hpp"
+#include "io/images/jpeg.hpp"
 #include "scratch.hpp"
 
 using namespace bitfall;
@@ -27,6 +30,26 @@ void prepare(const Image& image, const Preprocessing& how, const Augmentation& a
   check(how, pixels);
 }
 
+/// A part is what the whole shows there; and of a file that is an error, anything but a crash.
+void decode_part(std::span<const std::uint8_t> jpeg, const std::uint8_t* choice, const Image* whole) {
+  std::vector<std::uint8_t> memory;
+  try {
+    JpegFile file(jpeg, "shard.tar: key.jpg");
+    if (file.width() * file.height() > 1 << 22) return;  // only to be quick
+    const std::int64_t left = choice[0] * file.width() / 256, top = choice[1] * file.height() / 256;
+    const Window window{left, top, left + 1 + choice[2] * (file.width() - left - 1) / 256,
+                        top + 1 + choice[3] * (file.height() - top - 1) / 256};
+    const ImagePart part = file.decode(window, memory);
+    for (std::int64_t y = window.top; whole != nullptr && y < window.bottom; ++y) {
+      const std::uint8_t* row = whole->pixels.data() + 3 * (y * whole->width + left);
+      if (!std::equal(row, row + 3 * window.width(), part.at(left, y))) fuzz::fail("a part that differs");
+    }
+  } catch (const DataError& error) {
+    fuzz::require_named(error.what(), "shard.tar: key.jpg");
+    if (whole != nullptr) fuzz::fail("a part that is an error where the whole is none");
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -40,10 +63,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     image = decode_jpeg({data + 4, size - 4}, "shard.tar: key.jpg");
   } catch (const DataError& error) {
     fuzz::require_named(error.what(), "shard.tar: key.jpg");
+    decode_part({data + 4, size - 4}, data, nullptr);
     return 0;
   }
   if (static_cast<std::int64_t>(image.pixels.size()) != image.width * image.height * 3)
     fuzz::fail("an image of another size");
+  decode_part({data + 4, size - 4}, data, &image);
   if (image.width * image.height > 1 << 16) return 0;  // only to be quick
   prepare(image, how, {});
   prepare(image, how, {AugmentationKind::resized_crop, data[3], 1});
