@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "bitfall/uninitialised.hpp"
+#include "bitfall/pixel_memory.hpp"
 
 namespace bitfall {
 
@@ -143,7 +143,7 @@ class ShardSet {
 /// A decoded and preprocessed range of samples.
 struct Batch {
   std::vector<std::int64_t> indices;  ///< sample indices
-  UninitialisedVector<float> pixels;  ///< [N, channels, height, width]
+  PixelVector pixels;                 ///< [N, channels, height, width]
   std::vector<std::int64_t> labels;
   std::int64_t count = 0, channels = 0, height = 0, width = 0;
   std::vector<std::int64_t> replaced;  ///< positions whose sample could not be decoded: they show another one

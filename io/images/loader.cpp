@@ -1,5 +1,3 @@
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
@@ -16,19 +14,6 @@
 
 namespace bitfall {
 
-namespace {
-
-/// A batch is new memory: with pages of 4 KiB, page faults cost a tenth of what decoding does. Advice only,
-/// so its failure is no error.
-void prefer_huge_pages(void* memory, std::size_t bytes) {
-  constexpr std::size_t page = std::size_t{1} << 21;
-  void* first = memory;
-  std::size_t space = bytes;
-  if (std::align(page, page, first, space) != nullptr) madvise(first, space / page * page, MADV_HUGEPAGE);
-}
-
-}  // namespace
-
 /// Threads take batches in order; finished ones wait in `ready` until next() asks for them. At most
 /// `prefetch` batches are ahead of the consumer, so memory stays bounded.
 struct BatchLoader::Impl {
@@ -38,6 +23,7 @@ struct BatchLoader::Impl {
   std::vector<std::vector<std::int64_t>> batches;
   std::size_t prefetch;
   Augmentation augmentation;
+  std::shared_ptr<BlockPool> memory_pool = std::make_shared<BlockPool>();
 
   struct Outcome {
     Batch batch;
@@ -103,7 +89,7 @@ struct BatchLoader::Impl {
     const std::size_t before = batch.pixels.size();
     if (before == 0) {
       batch.width = width, batch.height = height;
-      reserve(batch);
+      batch.pixels.reserve(static_cast<std::size_t>(batch.count * batch.channels * height * width));
     }
     require_same_size(batch, width, height);
     batch.pixels.resize(before + static_cast<std::size_t>(batch.channels * width * height));
@@ -116,12 +102,6 @@ struct BatchLoader::Impl {
     } catch (const DataError& error) {
       throw DataError(name + ": " + error.what());
     }
-  }
-
-  static void reserve(Batch& batch) {
-    const auto size = static_cast<std::size_t>(batch.count * batch.channels * batch.height * batch.width);
-    batch.pixels.reserve(size);
-    prefer_huge_pages(batch.pixels.data(), size * sizeof(float));
   }
 
   /// Only where images keep their sizes can it differ. Not an image's fault, so none is passed over for it.
@@ -150,6 +130,7 @@ struct BatchLoader::Impl {
 
   [[nodiscard]] Batch load(const std::vector<std::int64_t>& indices) const {
     Batch batch;
+    batch.pixels = PixelVector(PixelAllocator<float>(memory_pool));
     batch.indices = indices;
     batch.count = static_cast<std::int64_t>(indices.size());
     batch.channels = preprocessing.channels;

@@ -22,35 +22,54 @@ HWY_INLINE V divide(V x, V divisor, V inverse) {
   return hn::MulAdd(hn::NegMulAdd(quotient, divisor, x), inverse, quotient);
 }
 
-template <class D>
-HWY_INLINE void store_channel(D d, hn::Vec<hn::Rebind<std::uint8_t, D>> bytes, const ChannelScale& scale,
-                              bool flip, float* out) {
-  const hn::Rebind<std::int32_t, D> integers;
-  const auto value = hn::ConvertTo(d, hn::PromoteTo(integers, bytes));
-  const auto unit = divide(value, hn::Set(d, 255.0F), hn::Set(d, 1.0F / 255.0F));
-  const auto result =
-      divide(hn::Sub(unit, hn::Set(d, scale.mean)), hn::Set(d, scale.std), hn::Set(d, scale.inverse_std));
-  hn::StoreU(flip ? hn::Reverse(d, result) : result, d, out);
-}
+/// What one channel is divided by, in registers: read again for each pixel, as a compiler must that sees
+/// floats written, it would cost as much as the arithmetic.
+template <class V>
+struct Divisors {
+  V mean, std, inverse_std;
+};
 
-void row(const std::uint8_t* rgb, std::int64_t width, const ChannelScale* scales, bool flip, float* out,
-         std::int64_t plane) {
+template <bool flip>
+void pixels(const std::uint8_t* rgb, std::int64_t width, const ChannelScale* scales, float* out,
+            std::int64_t plane) {
   const hn::CappedTag<float, 8> d;
   const hn::Rebind<std::uint8_t, decltype(d)> narrow;
+  const hn::Rebind<std::int32_t, decltype(d)> integers;
+  using V = hn::Vec<decltype(d)>;
+  const auto channel = [&](int c) {
+    return Divisors<V>{hn::Set(d, scales[c].mean), hn::Set(d, scales[c].std),
+                       hn::Set(d, scales[c].inverse_std)};
+  };
+  const Divisors<V> red = channel(0), green = channel(1), blue = channel(2);
+  const V largest = hn::Set(d, 255.0F), inverse_largest = hn::Set(d, 1.0F / 255.0F);
+  const auto store = [&](hn::Vec<decltype(narrow)> bytes, const Divisors<V>& by, float* to) {
+    const V unit = divide(hn::ConvertTo(d, hn::PromoteTo(integers, bytes)), largest, inverse_largest);
+    const V result = divide(hn::Sub(unit, by.mean), by.std, by.inverse_std);
+    hn::StoreU(flip ? hn::Reverse(d, result) : result, d, to);
+  };
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t x = 0;
-  for (; x + lanes <= width; x += lanes) {
-    hn::Vec<decltype(narrow)> channels[3];
-    hn::LoadInterleaved3(narrow, rgb + 3 * x, channels[0], channels[1], channels[2]);
+  for (std::int64_t x = 0; x + lanes <= width; x += lanes) {
+    hn::Vec<decltype(narrow)> r, g, b;
+    hn::LoadInterleaved3(narrow, rgb + 3 * x, r, g, b);
     float* to = out + (flip ? width - x - lanes : x);
-    for (std::int64_t c = 0; c < 3; ++c) store_channel(d, channels[c], scales[c], flip, to + c * plane);
+    store(r, red, to);
+    store(g, green, to + plane);
+    store(b, blue, to + 2 * plane);
   }
-  for (; x < width; ++x) {
+  for (std::int64_t x = width - width % lanes; x < width; ++x) {
     for (std::int64_t c = 0; c < 3; ++c) {
       const float unit = static_cast<float>(rgb[3 * x + c]) / 255.0F;
       out[c * plane + (flip ? width - 1 - x : x)] = (unit - scales[c].mean) / scales[c].std;
     }
   }
+}
+
+void row(const std::uint8_t* rgb, std::int64_t width, const ChannelScale* scales, bool flip, float* out,
+         std::int64_t plane) {
+  if (flip)
+    pixels<true>(rgb, width, scales, out, plane);
+  else
+    pixels<false>(rgb, width, scales, out, plane);
 }
 
 }  // namespace HWY_NAMESPACE

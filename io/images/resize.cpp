@@ -86,13 +86,11 @@ Taps make_taps(const Filter& filter, std::int64_t begin, std::int64_t end, std::
 ImagePart shrink_rows(const ImagePart& part, const Taps& taps, const Window& window,
                       std::vector<std::uint8_t>& memory) {
   const ImagePart out = new_part(window, memory);
-  const std::int64_t most_taps = *std::max_element(taps.count.begin(), taps.count.end());
-  const std::uint8_t* end = part.at(part.window.left, part.window.bottom);
-  for (std::int64_t y = window.top; y < window.bottom; ++y) {
-    const std::uint8_t* row = part.at(part.window.left, y);
-    resample_row({row, end}, taps.first, taps.weights.data(), taps.most, most_taps,
-                 memory.data() + (y - window.top) * out.stride());
-  }
+  const RowTaps row{taps.first, taps.weights.data(), taps.most,
+                    *std::max_element(taps.count.begin(), taps.count.end())};
+  const std::int64_t left = part.window.left;
+  resample_rows(row, {part.at(left, window.top), part.at(left, part.window.bottom)}, part.stride(),
+                window.height(), memory.data());
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include "resize_kernels.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #define HWY_DISABLED_TARGETS (~(HWY_AVX2 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
 #undef HWY_TARGET_INCLUDE
@@ -31,46 +32,97 @@ inline void resample_pixel(const std::uint8_t* from, const std::int32_t* weights
   }
 }
 
-/// Three lanes of four are the channels: one multiply-add a tap. Each pixel reads and writes a byte too much.
-/// All pixels get `taps` taps, the last ones of weight zero: what counts differ from pixel to pixel, a
-/// processor can't foresee. `fixed`: taps, where it is small; 0: any.
-template <int fixed>
-HWY_INLINE void pixels(const std::uint8_t* in, const std::int64_t* first, std::int64_t width,
-                       const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
-  const hn::CappedTag<std::int32_t, 4> wide;
-  const hn::Rebind<std::uint8_t, decltype(wide)> narrow;
-  const std::int64_t count = fixed > 0 ? fixed : taps;
-  for (std::int64_t x = 0; x < width; ++x, weights += most, out += 3) {
-    const std::uint8_t* from = in + first[x] * 3;
-    auto sum = hn::Set(wide, half);
-    for (std::int64_t t = 0; t < count; ++t)
-      sum = hn::Add(sum,
-                    hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, from + 3 * t)), hn::Set(wide, weights[t])));
-    hn::StoreU(hn::DemoteTo(narrow, hn::ShiftRight<resize_precision_bits>(sum)), narrow, out);
+#if HWY_TARGET == HWY_AVX2
+
+/// Weights for four taps at a time, each 15 low bits and 8 high ones, so that they can be multiplied in 16
+/// bits: that costs a quarter of 32 bits. For each pixel and four taps the high parts, then the low ones, as
+/// `pixel` wants them: (t0, t1) for each channel of the lower half, (t2, t3) for the upper half.
+class SplitWeights {
+ public:
+  static constexpr int low_bits = 15;
+
+  SplitWeights(const std::int32_t* weights, std::int64_t width, std::int64_t most, std::int64_t taps)
+      : fours_((taps + 3) / 4), parts_(static_cast<std::size_t>(width * fours_ * 32)) {
+    std::int16_t* to = parts_.data();
+    for (std::int64_t x = 0; x < width; ++x)
+      for (std::int64_t four = 0; four < fours_; ++four, to += 32)
+        for (std::int64_t i = 0; i < 16; ++i) {
+          const std::int64_t t = 4 * four + i / 8 * 2 + i % 2;
+          const std::int32_t weight = t < taps ? weights[x * most + t] : 0;
+          to[i] = static_cast<std::int16_t>(weight >> low_bits);
+          to[16 + i] = static_cast<std::int16_t>(weight & ((1 << low_bits) - 1));
+        }
   }
+  [[nodiscard]] std::int64_t fours() const { return fours_; }
+  [[nodiscard]] const std::int16_t* of(std::int64_t x) const { return parts_.data() + x * fours_ * 32; }
+
+ private:
+  std::int64_t fours_;
+  std::vector<std::int16_t> parts_;
+};
+
+/// Reads 16 bytes for four taps, writes four.
+HWY_INLINE void pixel(const std::uint8_t* from, const std::int16_t* weights, std::int64_t fours,
+                      std::uint8_t* out) {
+  const hn::FixedTag<std::uint8_t, 32> bytes;
+  const hn::FixedTag<std::int16_t, 16> words;
+  const hn::FixedTag<std::int32_t, 8> wide;
+  const hn::Half<decltype(wide)> channels;
+  const hn::Rebind<std::uint8_t, decltype(channels)> narrow;
+  constexpr std::uint8_t none = 0x80;
+  alignas(32) static constexpr std::uint8_t order[32] = {
+      0, none, 3, none, 1, none, 4,  none, 2, none, 5,  none, none, none, none, none,
+      6, none, 9, none, 7, none, 10, none, 8, none, 11, none, none, none, none, none};
+  auto high = hn::Zero(wide), low = high;
+  for (std::int64_t four = 0; four < fours; ++four, from += 12, weights += 32) {
+    const auto pairs = hn::TableLookupBytesOr0(hn::LoadDup128(bytes, from), hn::Load(bytes, order));
+    const auto multiply = [&](const std::int16_t* by) {
+      return hn::Vec<decltype(wide)>{_mm256_madd_epi16(pairs.raw, hn::LoadU(words, by).raw)};
+    };
+    high = hn::Add(high, multiply(weights));
+    low = hn::Add(low, multiply(weights + 16));
+  }
+  const auto both = hn::Add(hn::ShiftLeft<SplitWeights::low_bits>(high), low);
+  const auto sum =
+      hn::Add(hn::Add(hn::LowerHalf(channels, both), hn::UpperHalf(channels, both)), hn::Set(channels, half));
+  hn::StoreU(hn::DemoteTo(narrow, hn::ShiftRight<resize_precision_bits>(sum)), narrow, out);
 }
 
-void row(const std::uint8_t* in, std::int64_t bytes, const std::int64_t* first, std::int64_t width,
-         const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
-  const hn::CappedTag<std::int32_t, 4> wide;
-  std::int64_t inside = hn::MaxLanes(wide) < 4 ? 0 : width - 1;  // pixels that may read and write too much
-  while (inside > 0 && (first[inside - 1] + taps) * 3 + 1 > bytes) --inside;
-  switch (taps) {
-    case 2:
-      pixels<2>(in, first, inside, weights, most, taps, out);
-      break;
-    case 3:
-      pixels<3>(in, first, inside, weights, most, taps, out);
-      break;
-    case 4:
-      pixels<4>(in, first, inside, weights, most, taps, out);
-      break;
-    default:
-      pixels<0>(in, first, inside, weights, most, taps, out);
+/// The first pixels of a row, as many as can be read and written a little beyond; returns how many.
+std::int64_t row(const std::uint8_t* in, std::int64_t bytes, const std::int64_t* first, std::int64_t width,
+                 const SplitWeights& weights, std::uint8_t* out) {
+  std::int64_t inside = width - 1;
+  while (inside > 0 && first[inside - 1] * 3 + weights.fours() * 12 + 4 > bytes) --inside;
+  const std::int64_t fours = weights.fours();
+  const std::int16_t* by = weights.of(0);
+  if (fours == 1) {  // a loop of its own, without an inner one
+    for (std::int64_t x = 0; x < inside; ++x, by += 32) pixel(in + first[x] * 3, by, 1, out + 3 * x);
+    return inside;
   }
-  for (std::int64_t x = inside; x < width; ++x) {
-    const std::int64_t count = std::min(taps, bytes / 3 - first[x]);  // beyond it weights are zero
-    resample_pixel(in + first[x] * 3, weights + x * most, count, out + 3 * x);
+  for (std::int64_t x = 0; x < inside; ++x, by += 32 * fours)
+    pixel(in + first[x] * 3, by, fours, out + 3 * x);
+  return inside;
+}
+
+#endif
+
+void rows(const RowTaps& taps, const std::uint8_t* in, const std::uint8_t* end, std::int64_t stride,
+          std::int64_t count, std::uint8_t* out) {
+  const auto width = static_cast<std::int64_t>(taps.first.size());
+#if HWY_TARGET == HWY_AVX2
+  const SplitWeights split(taps.weights, width, taps.most, taps.count);
+#endif
+  for (std::int64_t y = 0; y < count; ++y, in += stride, out += 3 * width) {
+    const std::int64_t bytes = end - in;
+    std::int64_t x = 0;
+#if HWY_TARGET == HWY_AVX2
+    x = row(in, bytes, taps.first.data(), width, split, out);
+#endif
+    for (; x < width; ++x) {
+      const std::int64_t first = taps.first[static_cast<std::size_t>(x)];
+      const std::int64_t there = std::min(taps.count, bytes / 3 - first);  // beyond it weights are zero
+      resample_pixel(in + 3 * first, taps.weights + x * taps.most, there, out + 3 * x);
+    }
   }
 }
 
@@ -106,16 +158,14 @@ HWY_AFTER_NAMESPACE();
 namespace bitfall {
 namespace {
 
-HWY_EXPORT(row);
+HWY_EXPORT(rows);
 HWY_EXPORT(blend);
 
 }  // namespace
 
-void resample_row(std::span<const std::uint8_t> in, std::span<const std::int64_t> first,
-                  const std::int32_t* weights, std::int64_t most, std::int64_t taps, std::uint8_t* out) {
-  HWY_DYNAMIC_DISPATCH(row)
-  (in.data(), static_cast<std::int64_t>(in.size()), first.data(), static_cast<std::int64_t>(first.size()),
-   weights, most, taps, out);
+void resample_rows(const RowTaps& taps, std::span<const std::uint8_t> in, std::int64_t stride,
+                   std::int64_t count, std::uint8_t* out) {
+  HWY_DYNAMIC_DISPATCH(rows)(taps, in.data(), in.data() + in.size(), stride, count, out);
 }
 
 void blend_rows(const std::uint8_t* in, std::int64_t stride, std::span<const std::int32_t> weights,

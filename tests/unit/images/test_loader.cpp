@@ -63,7 +63,7 @@ TEST_CASE("batches are what one loop over the samples makes, on any number of th
     const std::vector<Batch> loaded = load_all(set, batches, threads, prefetch);
     REQUIRE(loaded.size() == batches.size());
     for (std::size_t b = 0; b < batches.size(); ++b) {
-      UninitialisedVector<float> pixels;
+      PixelVector pixels;
       std::vector<std::int64_t> labels;
       for (const std::int64_t index : batches[b]) {
         std::vector<float> one(300);
