@@ -27,8 +27,9 @@ class JpegDecompressor {
   /// `needed` and perhaps more around it: part().
   [[nodiscard]] bool start(const Window& needed);
   [[nodiscard]] const Window& part() const;
-  /// The part's pixels, row major, interleaved, byte for byte those of the whole picture. What is outside of
-  /// it is read too, only not turned into pixels: damage anywhere in the file is an error.
+  /// The part's pixels, row major, interleaved, byte for byte those of the whole picture. What lies above and
+  /// beside it is read too, only not turned into pixels: damage there is an error. Below it nothing is read
+  /// but that the end marker is there.
   [[nodiscard]] bool read(std::uint8_t* pixels);
 
   /// Why a call returned false.
