@@ -21,6 +21,8 @@ namespace HWY_NAMESPACE {
 
 /// See score_known. As a part of |v|^2 + |score|, in squared distances.
 constexpr float score_slack = 0x1p-14f;
+/// The same where squares are denormal numbers, whose rounding is no part of them: more than all of it.
+constexpr float tiny_slack = 0x1p-118f;
 
 /// columns[j][i] = h_c, then the coordinates of the codeword of point i of a tile.
 template <int D>
@@ -72,8 +74,9 @@ HWY_INLINE void score_known(const float* tile, const float* norms2, const Codewo
     hn::StoreU(error, Floats(), errors + i);
     hn::Store(score, Floats(), scores + i);
     const Vector norm2 = hn::Load(Floats(), norms2 + i);
-    const Vector square = hn::Add(fused_add(score, hn::Set(Floats(), 2.0f), norm2),
-                                  hn::Mul(hn::Set(Floats(), score_slack), hn::Add(norm2, hn::Abs(score))));
+    const Vector slack = fused_add(hn::Set(Floats(), score_slack), hn::Add(norm2, hn::Abs(score)),
+                                   hn::Set(Floats(), tiny_slack));
+    const Vector square = hn::Add(fused_add(score, hn::Set(Floats(), 2.0f), norm2), slack);
     hn::Store(hn::Sqrt(hn::Max(square, hn::Zero(Floats()))), Floats(), reach + i);
   }
 }

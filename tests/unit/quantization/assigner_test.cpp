@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -29,7 +30,10 @@ struct TestLayer {
   TiledBlocks points;
 
   TestLayer(Kind kind, const Shape& shape, int rank, std::mt19937& random)
-      : values(reference::make_blocks(kind, std::size_t(shape.n), std::size_t(shape.d), random)),
+      : TestLayer(reference::make_blocks(kind, std::size_t(shape.n), std::size_t(shape.d), random), shape,
+                  rank, random) {}
+  TestLayer(std::vector<float> blocks, const Shape& shape, int rank, std::mt19937& random)
+      : values(std::move(blocks)),
         whitening(reference::make_whitening(rank, std::size_t(shape.d), random)),
         input{values, shape.d, whitening, measure_blocks(values, shape.d)},
         points(tile_blocks(input, 0, shape.n, 1)) {}
@@ -53,10 +57,7 @@ struct TestLayer {
 
 /// Lloyd's iterations on both back ends, with leaps of single codewords and a codebook of another kind
 /// between.
-void compare(Kind kind, const Shape& shape, int threads, std::mt19937& random) {
-  INFO("kind " << int(kind) << ", n " << shape.n << ", d " << shape.d << ", k " << shape.k << ", threads "
-               << threads);
-  const TestLayer layer(kind, shape, int(random() % 3), random);
+void compare(const TestLayer& layer, const Shape& shape, int threads, std::mt19937& random) {
   const double norm2 = layer.points.largest_norm2;
   Clusters plain(layer.input, layer.points, norm2, shape.k, 1, plain_cpu_backend());
   Clusters fast(layer.input, layer.points, norm2, shape.k, threads, cpu_backend());
@@ -83,7 +84,27 @@ void compare(Kind kind, const Shape& shape, int threads, std::mt19937& random) {
   }
 }
 
+void compare(Kind kind, const Shape& shape, int threads, std::mt19937& random) {
+  INFO("kind " << int(kind) << ", n " << shape.n << ", d " << shape.d << ", k " << shape.k << ", threads "
+               << threads);
+  compare(TestLayer(kind, shape, int(random() % 3), random), shape, threads, random);
+}
+
 }  // namespace
+
+TEST_CASE("the accelerated back end has the bits of the plain one where squares are denormal numbers") {
+  std::mt19937 random(36);
+  for (const std::int64_t d : {4, 9, 18})
+    for (const float tiny : {1e-19F, 3e-22F, 1e-22F, 1e-30F}) {
+      INFO("d " << d << ", tiny " << tiny);
+      const Shape shape{1500, d, 120};
+      std::vector<float> values;
+      for (std::int64_t i = 0; i < shape.n * d; ++i)
+        values.push_back((i < d ? 1 : tiny) * float(int(random() % 9) - 4));
+      values[0] = 1.5F;
+      compare(TestLayer(values, shape, 0, random), shape, 1, random);
+    }
+}
 
 TEST_CASE("the accelerated back end has the bits of the plain one on every instruction set") {
   std::mt19937 random(31);
