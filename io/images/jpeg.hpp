@@ -22,7 +22,7 @@ class JpegFile {
   [[nodiscard]] std::int64_t height() const { return decompressor_.height(); }
 
   /// The pixels of `needed`, and perhaps some around it: those of decode_jpeg, byte for byte. They lie in
-  /// `memory`. Which files are an error doesn't depend on `needed`. Once.
+  /// `memory`. Damage below `needed` is not seen, unless the file was cut. Once.
   ImagePart decode(const Window& needed, std::vector<std::uint8_t>& memory);
 
  private:

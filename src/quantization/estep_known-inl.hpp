@@ -1,4 +1,4 @@
-// What E-steps share that start from known codes. Included once per Highway target, after hwy/highway.h (see
+// How the filter scores codewords exactly. Included once per Highway target, after hwy/highway.h (see
 // hwy/foreach_target.h for the toggling guard).
 #if defined(BITFALL_ESTEP_KNOWN_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef BITFALL_ESTEP_KNOWN_INL_HPP

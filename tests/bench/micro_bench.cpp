@@ -16,6 +16,14 @@ namespace {
 
 constexpr std::int64_t points = 16384;
 
+/// d and k.
+void estep_shapes(benchmark::internal::Benchmark* bench) {
+  for (const std::int64_t k : {64, 256, 2048}) bench->Args({4, k});
+  bench->Args({8, 256});
+  for (const std::int64_t k : {64, 128, 256}) bench->Args({9, k});
+  bench->Args({18, 256});
+}
+
 /// Counts n k d multiply-adds as items.
 void estep_plain(benchmark::State& state) {
   const bench::RandomLayer layer(points, state.range(0), state.range(1));
@@ -27,15 +35,7 @@ void estep_plain(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * points * state.range(0) * state.range(1));
 }
-BENCHMARK(estep_plain)
-    ->Args({4, 64})
-    ->Args({4, 256})
-    ->Args({4, 2048})
-    ->Args({8, 256})
-    ->Args({9, 64})
-    ->Args({9, 128})
-    ->Args({9, 256})
-    ->Args({18, 256});
+BENCHMARK(estep_plain)->Apply(estep_shapes);
 
 /// From the codes that it leaves.
 void estep_filter(benchmark::State& state) {
@@ -53,15 +53,7 @@ void estep_filter(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * points * state.range(0) * state.range(1));
 }
-BENCHMARK(estep_filter)
-    ->Args({4, 64})
-    ->Args({4, 256})
-    ->Args({4, 2048})
-    ->Args({8, 256})
-    ->Args({9, 64})
-    ->Args({9, 128})
-    ->Args({9, 256})
-    ->Args({18, 256});
+BENCHMARK(estep_filter)->Apply(estep_shapes);
 
 void filter_table(benchmark::State& state) {
   const bench::RandomLayer layer(points, state.range(0), state.range(1));
