@@ -46,20 +46,6 @@ class BoundedReader final : public caffe2::serialize::ReadAdapterInterface {
                   "; make one with torch.jit.script(model).save(FILE)");
 }
 
-/// What is wrong with the file as a zip file of LibTorch's kind; empty when nothing is.
-std::string file_damage(const std::string& bytes) {
-  std::unique_ptr<caffe2::serialize::PyTorchStreamReader> reader;
-  return zip_damage(std::as_bytes(std::span(bytes)), [&](const std::string& name) {
-    if (!reader) {
-      reader =
-          std::make_unique<caffe2::serialize::PyTorchStreamReader>(std::make_shared<BoundedReader>(bytes));
-    }
-    // The reader adds the archive's name, the first folder of every entry.
-    const auto [data, size] = reader->getRecord(name.substr(name.find('/') + 1));
-    return std::string(static_cast<const char*>(data.get()), size);
-  });
-}
-
 void check_finite(const NamedTensor& named, const std::string& source) {
   const at::Tensor& tensor = named.tensor;
   if (!at::isFloatingType(tensor.scalar_type()) || at::isfinite(tensor).all().item<bool>()) return;
@@ -129,7 +115,8 @@ std::string without_debug_records(const std::string& bytes) {
 
 torch::jit::Module load_module(const std::string& bytes, const std::string& source) {
   const c10::AutoGradMode no_gradients(false);
-  if (const std::string damage = file_damage(bytes); !damage.empty()) throw_not_torchscript(source, damage);
+  if (const std::string damage = zip_damage(std::as_bytes(std::span(bytes))); !damage.empty())
+    throw_not_torchscript(source, damage);
   provide_detection_operators();
   torch::jit::Module module;
   try {

@@ -2,49 +2,17 @@
 // 4.3.15 (zip64 end records), 4.3.16 (end record), 4.5.3 (zip64 extra field).
 #include "model/zip_check.hpp"
 
+#include <zlib.h>
+
 #include <array>
 #include <cstdint>
-#include <exception>
+#include <limits>
 #include <optional>
 
 namespace bitfall {
 namespace {
 
 using Bytes = std::span<const std::byte>;
-using CrcTables = std::array<std::array<std::uint32_t, 256>, 8>;
-
-/// Tables of CRC-32 (reflected polynomial 0xEDB88320) for eight bytes at a time ("slicing by 8",
-/// Kounavis and Berry 2008): tables[s][b] is the CRC of byte b followed by s zero bytes.
-constexpr CrcTables make_crc_tables() {
-  CrcTables tables{};
-  for (std::uint32_t byte = 0; byte < 256; ++byte) {
-    std::uint32_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1U) != 0 ? 0xEDB88320U : 0U);
-    tables[0][byte] = crc;
-  }
-  for (std::size_t slice = 1; slice < tables.size(); ++slice) {
-    for (std::size_t byte = 0; byte < 256; ++byte) {
-      const std::uint32_t previous = tables[slice - 1][byte];
-      tables[slice][byte] = (previous >> 8) ^ tables[0][previous & 0xFFU];
-    }
-  }
-  return tables;
-}
-
-std::uint32_t crc32(Bytes bytes) {
-  static constexpr CrcTables tables = make_crc_tables();
-  const auto at = [&](std::size_t i) { return std::to_integer<std::uint32_t>(bytes[i]); };
-  std::uint32_t crc = 0xFFFFFFFFU;
-  std::size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    crc ^= at(i) | at(i + 1) << 8 | at(i + 2) << 16 | at(i + 3) << 24;
-    crc = tables[7][crc & 0xFFU] ^ tables[6][(crc >> 8) & 0xFFU] ^ tables[5][(crc >> 16) & 0xFFU] ^
-          tables[4][crc >> 24] ^ tables[3][at(i + 4)] ^ tables[2][at(i + 5)] ^ tables[1][at(i + 6)] ^
-          tables[0][at(i + 7)];
-  }
-  for (; i < bytes.size(); ++i) crc = (crc >> 8) ^ tables[0][(crc ^ at(i)) & 0xFFU];
-  return ~crc;
-}
 
 /// Little-endian unsigned integer of `count` bytes at `offset`; 0 outside the file (callers check ranges).
 std::uint64_t number(Bytes file, std::uint64_t offset, int count) {
@@ -104,32 +72,67 @@ void apply_zip64(Bytes extra, Entry& entry) {
   }
 }
 
-std::string entry_damage(Bytes file, const Entry& entry, const InflateEntry& inflate) {
+/// zlib's view of bytes, which it never writes to.
+const Bytef* zlib_bytes(Bytes bytes) {
+  return reinterpret_cast<const Bytef*>(bytes.data());
+}
+
+/// Size and CRC-32 of an entry's content.
+struct Content {
+  std::uint64_t size = 0, crc = 0;
+};
+
+Content stored_content(Bytes stored) {
+  return {stored.size(), crc32_z(0, zlib_bytes(stored), stored.size())};
+}
+
+/// Of a deflated entry, inflated piece by piece so that a damaged size costs no memory; nothing where zlib
+/// can't.
+std::optional<Content> inflated_content(Bytes stored) {
+  constexpr int raw_deflate = -MAX_WBITS;  // no zlib header
+  z_stream stream{};
+  if (stored.size() > std::numeric_limits<uInt>::max() || inflateInit2(&stream, raw_deflate) != Z_OK)
+    return std::nullopt;
+  stream.next_in = const_cast<Bytef*>(zlib_bytes(stored));
+  stream.avail_in = static_cast<uInt>(stored.size());
+  std::array<Bytef, 1 << 16> piece{};
+  Content content;
+  int status = Z_OK;
+  while (status == Z_OK) {
+    stream.next_out = piece.data();
+    stream.avail_out = static_cast<uInt>(piece.size());
+    status = inflate(&stream, Z_NO_FLUSH);
+    const std::size_t written = piece.size() - stream.avail_out;
+    content.size += written;
+    content.crc = crc32_z(content.crc, piece.data(), written);
+  }
+  inflateEnd(&stream);
+  if (status != Z_STREAM_END) return std::nullopt;
+  return content;
+}
+
+std::string entry_damage(Bytes file, const Entry& entry) {
+  const std::string named = "its entry '" + entry.name + "' ";
   if (!inside(file, entry.header, 30) || number(file, entry.header, 4) != 0x04034B50) {
-    return "its entry '" + entry.name + "' does not start where the directory says";
+    return named + "does not start where the directory says";
   }
   const std::uint64_t data =
       entry.header + 30 + number(file, entry.header + 26, 2) + number(file, entry.header + 28, 2);
-  if (!inside(file, data, entry.stored_size)) return "its entry '" + entry.name + "' reaches beyond its end";
-  std::string inflated;
-  Bytes content = file.subspan(data, entry.stored_size);
-  if (entry.method != 0) {
-    try {
-      inflated = inflate(entry.name);
-    } catch (const std::exception&) {
-      return "its entry '" + entry.name + "' can't be decompressed";
-    }
-    content = std::as_bytes(std::span(inflated));
-  }
-  if (content.size() != entry.size || crc32(content) != entry.crc) {
-    return "its entry '" + entry.name + "' is damaged (size or checksum differ)";
+  if (!inside(file, data, entry.stored_size)) return named + "reaches beyond its end";
+  const Bytes stored = file.subspan(data, entry.stored_size);
+  const std::optional<Content> content = entry.method == 0   ? stored_content(stored)
+                                         : entry.method == 8 ? inflated_content(stored)
+                                                             : std::nullopt;
+  if (!content) return named + "can't be decompressed";
+  if (content->size != entry.size || content->crc != entry.crc) {
+    return named + "is damaged (size or checksum differ)";
   }
   return {};
 }
 
 }  // namespace
 
-std::string zip_damage(Bytes file, const InflateEntry& inflate) {
+std::string zip_damage(Bytes file) {
   if (number(file, 0, 4) != 0x04034B50) return "it does not start like a zip file";
   const std::optional<Directory> directory = find_directory(file);
   if (!directory) return "it is a zip file without its directory (truncated?)";
@@ -150,7 +153,7 @@ std::string zip_damage(Bytes file, const InflateEntry& inflate) {
                 number(file, at + 24, 4),
                 number(file, at + 42, 4)};
     apply_zip64(file.subspan(at + 46 + name, extra), entry);
-    if (std::string damage = entry_damage(file, entry, inflate); !damage.empty()) return damage;
+    if (std::string damage = entry_damage(file, entry); !damage.empty()) return damage;
     at += 46 + name + extra + comment;
   }
   return {};
