@@ -31,6 +31,8 @@ class Whitening {
   /// rows x d blocks -> rows x d whitened blocks: out_i = sum_{j>=i} L_ji v_j in this order, in fp32.
   void apply(std::span<const float> blocks, std::span<float> out) const;
   [[nodiscard]] std::int64_t d() const { return d_; }
+  /// L, d x d row major, lower triangular; empty for the identity.
+  [[nodiscard]] std::span<const float> factor() const { return factor_; }
   [[nodiscard]] bool is_identity() const { return identity_; }
   /// The Gram matrix was zero: the layer's input is constant zero and any code is as good as another.
   [[nodiscard]] bool is_degenerate() const { return degenerate_; }
@@ -39,7 +41,7 @@ class Whitening {
   std::int64_t d_ = 0;
   bool identity_ = true;
   bool degenerate_ = false;
-  std::vector<float> factor_;  ///< L, d x d row major, lower triangular
+  std::vector<float> factor_;
 };
 
 }  // namespace bitfall

@@ -149,12 +149,12 @@ class CudaPositionWork final : public PositionWork {
     }
   }
 
-  void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
-              std::span<std::int32_t> codes, std::span<float> errors) override {
+  void assign(const PositionCodebooks& codebooks, std::span<std::int32_t> codes,
+              std::span<float> errors) override {
     const auto table_size = host_tables_.size() / static_cast<std::size_t>(batches_);
     parallel_for(batches_, threads_, [&](std::int64_t i) {
       CodewordTable table(k_, d_);
-      set_table(i, table);
+      codebooks.set(i, table);
       write_device_table(
           table, std::span(host_tables_).subspan(static_cast<std::size_t>(i) * table_size, table_size));
     });
@@ -191,8 +191,8 @@ class CudaPositionWork final : public PositionWork {
 /// A rank without positions.
 class NoPositions final : public PositionWork {
  public:
-  void assign(const std::function<void(std::int64_t, CodewordTable&)>& /*set_table*/,
-              std::span<std::int32_t> /*codes*/, std::span<float> /*errors*/) override {}
+  void assign(const PositionCodebooks& /*codebooks*/, std::span<std::int32_t> /*codes*/,
+              std::span<float> /*errors*/) override {}
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "bitfall/communicator.hpp"
 #include "bitfall/exact_sum.hpp"
@@ -28,16 +29,28 @@ class ClusterWork {
   [[nodiscard]] virtual std::span<const float> errors() = 0;
 };
 
+/// One codebook as each of several positions sees it.
+struct PositionCodebooks {
+  std::span<const float> codebook;  ///< k x d, scaled as the points are
+  std::function<const Whitening&(std::int64_t position)> whitening;
+  std::function<std::vector<float>(std::int64_t position)> penalties;
+  /// Fills the table of a position. Several threads may call it.
+  void set(std::int64_t position, CodewordTable& table) const {
+    std::vector<float> whitened(codebook.size());
+    whitening(position).apply(codebook, whitened);
+    table.set(whitened, penalties(position));
+  }
+};
+
 /// The points of several positions of one rank, as many of each. Every position has a whitened codebook of
 /// its own.
 class PositionWork {
  public:
   virtual ~PositionWork() = default;
   /// The codes and errors of point r of position i, at [i * rows + r]; before, `codes` holds those of the
-  /// call before. `set_table(i, table)` fills the table of position i; several threads call it. Not
-  /// collective.
-  virtual void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
-                      std::span<std::int32_t> codes, std::span<float> errors) = 0;
+  /// call before. Not collective.
+  virtual void assign(const PositionCodebooks& codebooks, std::span<std::int32_t> codes,
+                      std::span<float> errors) = 0;
 };
 
 /// What a rank computes on. `input` and `points` given to it outlive what it returns.

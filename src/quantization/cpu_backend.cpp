@@ -180,21 +180,23 @@ class CpuPositionWork final : public PositionWork {
     });
   }
 
-  void assign(const std::function<void(std::int64_t, CodewordTable&)>& set_table,
-              std::span<std::int32_t> codes, std::span<float> errors) override {
-    for (Worker& worker : workers_) worker.has_order = false;
+  void assign(const PositionCodebooks& codebooks, std::span<std::int32_t> codes,
+              std::span<float> errors) override {
+    for (Worker& worker : workers_) worker.columns.clear();
     parallel_for_workers(
         static_cast<std::int64_t>(given_.size()), static_cast<int>(workers_.size()),
         [&](std::int64_t i, int index) {
           Worker& worker = workers_[static_cast<std::size_t>(index)];
-          set_table(i, worker.table);
           const std::int64_t count = given_[static_cast<std::size_t>(i)].count;
           const auto first = static_cast<std::size_t>(i * count);
           const auto size = static_cast<std::size_t>(count);
-          if (filters_ && has_codes_)
+          if (filters_ && has_codes_) {
+            set_filter(i, codebooks, worker);
             filter_position(i, worker, codes.subspan(first, size), errors.subspan(first, size));
-          else
+          } else {
+            codebooks.set(i, worker.table);
             assign_position(i, worker, codes.subspan(first, size), errors.subspan(first, size));
+          }
         });
     has_codes_ = true;
   }
@@ -205,7 +207,8 @@ class CpuPositionWork final : public PositionWork {
     CodewordTable table;
     FilterTable filter;
     FilterScratch scratch;
-    bool has_order = false;  ///< the filter has that of an earlier position
+    AlignedVector<float>
+        columns;  ///< the codebook in the filter's order, which is that of an earlier position
     std::vector<std::int32_t> codes;
     std::vector<float> errors;
   };
@@ -221,14 +224,20 @@ class CpuPositionWork final : public PositionWork {
     std::copy_n(worker.errors.begin(), errors.size(), errors.begin());
   }
 
+  static void set_filter(std::int64_t i, const PositionCodebooks& codebooks, Worker& worker) {
+    if (!worker.columns.empty()) {
+      worker.filter.set_whitened(worker.columns, codebooks.whitening(i), codebooks.penalties(i),
+                                 worker.table);
+      return;
+    }
+    codebooks.set(i, worker.table);
+    worker.filter.set(worker.table);
+    worker.columns = worker.filter.columns_of(codebooks.codebook);
+  }
+
   void filter_position(std::int64_t i, Worker& worker, std::span<std::int32_t> codes,
                        std::span<float> errors) const {
     const OrderedPoints& ordered = *ordered_[static_cast<std::size_t>(i)];
-    if (worker.has_order)
-      worker.filter.set_in_place(worker.table);
-    else
-      worker.filter.set(worker.table);
-    worker.has_order = true;
     worker.codes.assign(static_cast<std::size_t>(ordered.points.groups() * group_points), 0);
     worker.errors.resize(worker.codes.size());
     for (std::size_t p = 0; p < codes.size(); ++p)

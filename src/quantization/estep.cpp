@@ -13,6 +13,8 @@
 #include <cfloat>
 #include <cmath>
 
+#include "bitfall/errors.hpp"
+
 HWY_BEFORE_NAMESPACE();
 namespace bitfall {
 namespace HWY_NAMESPACE {
@@ -145,6 +147,44 @@ void square_rows(const float* rows, std::int64_t count, std::int64_t d, float* n
   }
 }
 
+/// One vector of codewords; `columns` and `out` are rows of 16.
+HWY_INLINE Vector whiten_vector(const float* factor, std::int64_t d, const float* columns, float* out) {
+  Vector norm2 = hn::Zero(Floats());
+  for (std::int64_t i = 0; i < d; ++i) {
+    // out_i = L_ii v_i + L_(i+1)i v_(i+1) + ...: each product rounded, each sum rounded, in this order
+    Vector sum = hn::Zero(Floats());
+    for (std::int64_t j = i; j < d; ++j)
+      sum = hn::Add(
+          sum, hn::Mul(hn::Set(Floats(), factor[j * d + i]), hn::Load(Floats(), columns + j * tile_points)));
+    hn::Store(sum, Floats(), out + i * tile_points);
+    norm2 = fused_add(sum, sum, norm2);
+  }
+  return norm2;
+}
+
+HWY_INLINE Vector copy_vector(std::int64_t d, const float* columns, float* out) {
+  Vector norm2 = hn::Zero(Floats());
+  for (std::int64_t j = 0; j < d; ++j) {
+    const Vector value = hn::Load(Floats(), columns + j * tile_points);
+    hn::Store(value, Floats(), out + j * tile_points);
+    norm2 = fused_add(value, value, norm2);
+  }
+  return norm2;
+}
+
+/// `factor` is null for the identity.
+void whiten_groups(const float* factor, std::int64_t d, const float* columns, std::int64_t groups, float* out,
+                   float* norms2) {
+  for (std::int64_t g = 0; g < groups; ++g) {
+    for (std::int64_t i = 0; i < tile_points; i += lanes) {
+      const float* from = columns + g * d * tile_points + i;
+      float* to = out + (g * (d + 1) + 1) * tile_points + i;
+      const Vector norm2 = factor == nullptr ? copy_vector(d, from, to) : whiten_vector(factor, d, from, to);
+      hn::Store(norm2, Floats(), norms2 + g * tile_points + i);
+    }
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace bitfall
 HWY_AFTER_NAMESPACE();
@@ -153,6 +193,7 @@ HWY_AFTER_NAMESPACE();
 namespace bitfall {
 HWY_EXPORT(assign_any);
 HWY_EXPORT(square_rows);
+HWY_EXPORT(whiten_groups);
 
 void squared_norms(std::span<const float> rows, std::int64_t d, std::span<float> norms2) {
   HWY_DYNAMIC_DISPATCH(square_rows)(rows.data(), static_cast<std::int64_t>(norms2.size()), d, norms2.data());
@@ -161,6 +202,17 @@ void squared_norms(std::span<const float> rows, std::int64_t d, std::span<float>
 void assign_groups(const float* points, std::int64_t groups, const CodewordTable& table, std::int32_t* codes,
                    float* errors) {
   HWY_DYNAMIC_DISPATCH(assign_any)(points, groups, table, codes, errors);
+}
+
+void whiten_columns(std::span<const float> factor, std::int64_t d, std::span<const float> columns,
+                    std::span<float> out, std::span<float> norms2) {
+  const auto groups = static_cast<std::int64_t>(norms2.size()) / tile_points;
+  BITFALL_ASSERT(static_cast<std::int64_t>(columns.size()) == groups * d * tile_points &&
+                     static_cast<std::int64_t>(out.size()) == groups * (d + 1) * tile_points &&
+                     (factor.empty() || static_cast<std::int64_t>(factor.size()) == d * d),
+                 "sizes of the codewords");
+  HWY_DYNAMIC_DISPATCH(whiten_groups)
+  (factor.empty() ? nullptr : factor.data(), d, columns.data(), groups, out.data(), norms2.data());
 }
 
 std::vector<std::int64_t> estep_targets() {

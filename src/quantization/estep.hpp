@@ -22,6 +22,11 @@ class CodewordTable {
   /// the codeword's penalty if there are some (a code's price, see code_rate.hpp).
   void set(std::span<const float> whitened, std::span<const float> penalties = {});
 
+  /// The same from whitened codewords as whiten_columns leaves them, with their norms; place i holds codeword
+  /// order[i]. Writes the h_c into the columns' first rows, FLT_MAX behind the last codeword.
+  void set_columns(std::span<float> columns, std::span<const float> place_norms2,
+                   std::span<const std::int32_t> order, std::span<const float> penalties);
+
   std::int64_t k = 0;
   std::int64_t padded_k = 0;
   std::int64_t d = 0;
@@ -43,6 +48,13 @@ void assign_groups(const float* points, std::int64_t groups, const CodewordTable
 
 /// norms2_r = |row r|^2 as a chain of fused multiply-adds in index order; `rows` has d values each.
 void squared_norms(std::span<const float> rows, std::int64_t d, std::span<float> norms2);
+
+/// Sixteen codewords side by side, group by group: coordinate j of codeword i of group g is [(g d + j) 16 +
+/// i]. Whitens them as Whitening::apply does (`factor` as there, empty: a copy), the same bits, and leaves
+/// room for a row of 16 before each group's: coordinate j lies at out[(g (d + 1) + 1 + j) 16 + i]. norms2 as
+/// squared_norms.
+void whiten_columns(std::span<const float> factor, std::int64_t d, std::span<const float> columns,
+                    std::span<float> out, std::span<float> norms2);
 
 /// The Highway targets compiled in that this machine can run, best first (for tests).
 [[nodiscard]] std::vector<std::int64_t> estep_targets();

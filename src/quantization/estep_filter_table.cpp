@@ -92,6 +92,7 @@ FilterTable::FilterTable(std::int64_t k, std::int64_t dimension) : d(dimension),
   words.resize(places_padded * static_cast<std::size_t>(pairs));
   half_norms.resize(places_padded);
   shifts.resize(places_padded);
+  place_norms2_.resize(places_padded);
   for (std::vector<float>* each : {&scales, &norms, &distances, &shortest, &longest})
     each->resize(static_cast<std::size_t>(count));
 }
@@ -105,36 +106,58 @@ void FilterTable::set(const CodewordTable& table) {
   });
   for (std::size_t place = 0; place < order.size(); ++place)
     places[static_cast<std::size_t>(order[place])] = static_cast<std::int32_t>(place);
-  set_in_place(table);
+  for (std::int64_t place = 0; place < groups() * codeword_group; ++place) {
+    float* column =
+        columns.data() + place / codeword_group * codeword_group * (d + 1) + place % codeword_group;
+    const bool is_padding = place >= table.k;
+    const float* row =
+        is_padding ? nullptr : table.rows.data() + order[static_cast<std::size_t>(place)] * (d + 1);
+    for (std::int64_t j = 0; j <= d; ++j)
+      column[j * codeword_group] = !is_padding ? row[j] : j == 0 ? FLT_MAX : 0.0f;
+  }
+  bound_groups(table);
 }
 
-void FilterTable::set_in_place(const CodewordTable& table) {
-  BITFALL_ASSERT(table.d == d && table.k == static_cast<std::int64_t>(order.size()), "another codebook");
-  for (std::int64_t group = 0; group < groups(); ++group) set_group(table, group);
-  // Ascending also where codewords are no longer in the order of their norms.
+AlignedVector<float> FilterTable::columns_of(std::span<const float> codebook) const {
+  BITFALL_ASSERT(std::ssize(codebook) == std::ssize(order) * d, "another codebook");
+  AlignedVector<float> result(static_cast<std::size_t>(groups() * codeword_group * d), 0.0f);
+  for (std::int64_t place = 0; place < std::ssize(order); ++place) {
+    const float* codeword = codebook.data() + order[static_cast<std::size_t>(place)] * d;
+    float* column = result.data() + place / codeword_group * codeword_group * d + place % codeword_group;
+    for (std::int64_t j = 0; j < d; ++j) column[j * codeword_group] = codeword[j];
+  }
+  return result;
+}
+
+void FilterTable::set_whitened(std::span<const float> codebook_columns, const Whitening& whitening,
+                               std::span<const float> penalties, CodewordTable& table) {
+  BITFALL_ASSERT(table.d == d && table.k == std::ssize(order), "another codebook");
+  whiten_columns(whitening.factor(), d, codebook_columns, columns, place_norms2_);
+  table.set_columns(columns, place_norms2_, order, penalties);
+  bound_groups(table);
+}
+
+/// Everything else from the columns.
+void FilterTable::bound_groups(const CodewordTable& table) {
+  for (std::int64_t group = 0; group < groups(); ++group) {
+    const auto g = static_cast<std::size_t>(group);
+    const std::int64_t first = group * codeword_group, members = std::min(codeword_group, table.k - first);
+    const float* half_norm = columns.data() + first * (d + 1);
+    BITFALL_ASSERT(*std::min_element(half_norm, half_norm + codeword_group) >= 0, "a negative half norm");
+    std::copy_n(half_norm, codeword_group, half_norms.begin() + first);
+    float smallest = FLT_MAX, largest = 0;
+    for (std::int64_t i = 0; i < members; ++i) {
+      const float norm2 = table.norms2[static_cast<std::size_t>(order[static_cast<std::size_t>(first + i)])];
+      smallest = std::min(smallest, norm2);
+      largest = std::max(largest, norm2);
+    }
+    shortest[g] = std::sqrt(smallest) / wider;
+    longest[g] = std::sqrt(largest) * wider;
+    round_group(group);
+  }
+  // Ascending also where codewords are not in the order of their norms.
   for (std::size_t g = 1; g < longest.size(); ++g) longest[g] = std::max(longest[g], longest[g - 1]);
   for (std::size_t g = shortest.size(); g-- > 1;) shortest[g - 1] = std::min(shortest[g - 1], shortest[g]);
-}
-
-void FilterTable::set_group(const CodewordTable& table, std::int64_t group) {
-  const auto g = static_cast<std::size_t>(group);
-  const std::int64_t first = group * codeword_group, members = std::min(codeword_group, table.k - first);
-  float* column = columns.data() + first * (d + 1);
-  std::fill_n(column, codeword_group, FLT_MAX);
-  std::fill_n(column + codeword_group, codeword_group * d, 0.0f);
-  float smallest = FLT_MAX, largest = 0;
-  for (std::int64_t i = 0; i < members; ++i) {
-    const std::int32_t code = order[static_cast<std::size_t>(first + i)];
-    const float* row = table.rows.data() + code * (d + 1);
-    BITFALL_ASSERT(row[0] >= 0, "a negative half norm");
-    for (std::int64_t j = 0; j <= d; ++j) column[j * codeword_group + i] = row[j];
-    smallest = std::min(smallest, table.norms2[static_cast<std::size_t>(code)]);
-    largest = std::max(largest, table.norms2[static_cast<std::size_t>(code)]);
-  }
-  std::copy_n(column, codeword_group, half_norms.begin() + first);
-  shortest[g] = std::sqrt(smallest) / wider;
-  longest[g] = std::sqrt(largest) * wider;
-  round_group(group);
 }
 
 void FilterTable::round_group(std::int64_t group) {

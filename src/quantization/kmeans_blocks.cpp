@@ -35,13 +35,17 @@ BlockScale measure_blocks(std::span<const float> blocks, std::int64_t d) {
   return {static_cast<double>(largest), -std::ilogb(largest)};
 }
 
-void KmeansInput::whiten(std::span<const float> rows, std::span<float> out) const {
+std::vector<float> scale_blocks(std::span<const float> blocks, const BlockScale& scale) {
   // In double: 2^149 is no float, and the product of a float and a power of two is exact.
   const double factor = std::ldexp(1.0, scale.exponent);
-  std::vector<float> scaled(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    scaled[i] = static_cast<float>(static_cast<double>(rows[i]) * factor);
-  whitening.apply(scaled, out);
+  std::vector<float> scaled(blocks.size());
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    scaled[i] = static_cast<float>(static_cast<double>(blocks[i]) * factor);
+  return scaled;
+}
+
+void KmeansInput::whiten(std::span<const float> rows, std::span<float> out) const {
+  whitening.apply(scale_blocks(rows, scale), out);
 }
 
 TiledBlocks tile_blocks(const KmeansInput& input, std::int64_t first, std::int64_t count, int threads) {

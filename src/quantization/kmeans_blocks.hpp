@@ -47,6 +47,9 @@ struct BlockScale {
 /// Throws DataError, naming the block, when a value is NaN or infinite.
 [[nodiscard]] BlockScale measure_blocks(std::span<const float> blocks, std::int64_t d);
 
+/// Each value times 2^exponent.
+[[nodiscard]] std::vector<float> scale_blocks(std::span<const float> blocks, const BlockScale& scale);
+
 /// What k-means runs on: all blocks of a layer, the same on every rank, and the way to whiten them.
 struct KmeansInput {
   std::span<const float> blocks;  ///< n x d

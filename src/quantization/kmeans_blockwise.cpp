@@ -30,7 +30,8 @@ class BlockwiseClusters {
         threads_(useful_threads(static_cast<std::int64_t>(blocks.values.size()) * k, problem.threads)),
         communicator_(problem.communicator),
         share_(communicator_.share(blocks.positions())),
-        scale_(measure_blocks(blocks.values, blocks.d)) {
+        scale_(measure_blocks(blocks.values, blocks.d)),
+        update_({blocks, scale_.largest, metrics, problem.row_weights, share_}, k, threads_) {
     const auto count = static_cast<std::size_t>(share_.size() * blocks.rows);
     codes_.assign(count, -1);
     errors_.assign(count, 0.0f);
@@ -46,13 +47,11 @@ class BlockwiseClusters {
 
   /// E-step: the nearest codeword of each block under its position's metric. Errors are weighed ones.
   KmeansIteration assign(std::span<const float> codebook) {
-    work_->assign(
-        [&](std::int64_t i, CodewordTable& table) {
-          std::vector<float> whitened(codebook.size());
-          input(share_.first + i).whiten(codebook, whitened);
-          table.set(whitened, rate_.penalties(error_unit(share_.first + i)));
-        },
-        new_codes_, errors_);
+    const std::vector<float> scaled = scale_blocks(codebook, scale_);
+    const PositionCodebooks codebooks{
+        scaled, [&](std::int64_t i) -> const Whitening& { return metrics_.whitening(share_.first + i); },
+        [&](std::int64_t i) { return rate_.penalties(error_unit(share_.first + i)); }};
+    work_->assign(codebooks, new_codes_, errors_);
     std::vector<std::int64_t> moved(static_cast<std::size_t>(threads_), 0);
     parallel_for_workers(share_.size(), threads_, [&](std::int64_t i, int worker) {
       moved[static_cast<std::size_t>(worker)] += weigh_position(i);
@@ -117,10 +116,7 @@ class BlockwiseClusters {
     return counts;
   }
 
-  void update(std::span<float> codebook) {
-    update_codebook({blocks_, scale_.largest, metrics_, row_weights_, share_, codes_}, threads_, codebook,
-                    communicator_);
-  }
+  void update(std::span<float> codebook) { update_.update(codes_, codebook, communicator_); }
 
   /// The codes of all ranks in the order of the weight.
   [[nodiscard]] std::vector<std::int32_t> all_codes() const {
@@ -170,6 +166,7 @@ class BlockwiseClusters {
   const Communicator& communicator_;
   Communicator::Range share_;
   BlockScale scale_;
+  BlockwiseUpdate update_;
   std::vector<TiledBlocks> points_;  ///< by local position
   std::unique_ptr<PositionWork> work_;
   std::vector<std::int32_t> codes_, new_codes_;  ///< local position outermost

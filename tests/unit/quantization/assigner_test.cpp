@@ -234,3 +234,41 @@ TEST_CASE("points are put in the order of their norms, equal ones as they were")
     }
   }
 }
+
+TEST_CASE("a codebook whitened in the filter's order gives the same table, and the same codes") {
+  std::mt19937 random(36);
+  for (const std::int64_t d : {4, 8, 9, 16, 18})
+    for (const std::int64_t k : {96, 100, 257})
+      for (const int rank : {-1, 0, 1}) {  // no metric, a full one, one of rank 1
+        INFO("d " << d << ", k " << k << ", rank " << rank);
+        const TestLayer layer(Kind::normal, {256, d, k}, 0, random);
+        const Whitening whitening =
+            rank < 0 ? Whitening::identity(d) : reference::make_whitening(rank, std::size_t(d), random);
+        const std::vector<float> scaled = scale_blocks(layer.some_blocks(k, random), layer.input.scale);
+        std::vector<float> whitened(scaled.size());
+        whitening.apply(scaled, whitened);
+        std::vector<float> penalties;
+        if (k != 100)
+          for (std::int64_t c = 0; c < k; ++c)
+            penalties.push_back(c % 17 == 5 ? FLT_MAX : 0.3f * std::generate_canonical<float, 24>(random));
+        // The order is that of the layer's own metric.
+        CodewordTable first(k, d), expected(k, d), table(k, d);
+        layer.set(first, layer.some_blocks(k, random));
+        FilterTable filter(k, d);
+        filter.set(first);
+        expected.set(whitened, penalties);
+        filter.set_whitened(filter.columns_of(scaled), whitening, penalties, table);
+        REQUIRE(table.rows == expected.rows);
+        REQUIRE(table.norms2 == expected.norms2);
+        REQUIRE(table.largest_norm2 == expected.largest_norm2);
+        REQUIRE(table.is_distance == expected.is_distance);
+        const OrderedPoints ordered(layer.points, 1);
+        FilterScratch scratch;
+        std::vector<std::int32_t> codes(256, 7), plain(256);
+        std::vector<float> errors(256), plain_errors(256);
+        assign_groups(ordered.points.tiles.data(), 4, table, plain.data(), plain_errors.data());
+        assign_groups_filtered(ordered, 0, 4, table, filter, scratch, codes.data(), errors.data());
+        REQUIRE(codes == plain);
+        REQUIRE(errors == plain_errors);
+      }
+}
