@@ -56,6 +56,8 @@ struct BatchLoader::Impl {
   }
 
   void decode(const std::stop_token& stop) {
+    constexpr std::size_t most_kept = std::size_t{1} << 24;
+    InputMemory memory;
     for (;;) {
       std::size_t index = 0;
       {
@@ -66,7 +68,7 @@ struct BatchLoader::Impl {
       }
       Outcome outcome;
       try {
-        outcome.batch = load(batches[index]);
+        outcome.batch = load(batches[index], memory);
       } catch (...) {
         outcome.error = std::current_exception();
       }
@@ -75,6 +77,7 @@ struct BatchLoader::Impl {
         ready.emplace(index, std::move(outcome));
       }
       changed.notify_all();
+      if (memory.decoded.capacity() > most_kept) memory = {};  // of a huge picture, for the others to have
     }
   }
 
@@ -128,13 +131,12 @@ struct BatchLoader::Impl {
     throw DataError("no image of the set can be decoded; the last one tried is " + shards.name_of(index));
   }
 
-  [[nodiscard]] Batch load(const std::vector<std::int64_t>& indices) const {
+  [[nodiscard]] Batch load(const std::vector<std::int64_t>& indices, InputMemory& memory) const {
     Batch batch;
     batch.pixels = PixelVector(PixelAllocator<float>(memory_pool));
     batch.indices = indices;
     batch.count = static_cast<std::int64_t>(indices.size());
     batch.channels = preprocessing.channels;
-    InputMemory memory;
     for (std::int64_t i = 0; i < batch.count; ++i) {
       const std::int64_t wanted = indices[static_cast<std::size_t>(i)];
       const std::int64_t found = append_or_next(wanted, memory, batch);

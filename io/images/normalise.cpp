@@ -18,7 +18,7 @@ std::uint8_t luma(const std::uint8_t* rgb) {
 Normaliser::Normaliser(const Preprocessing& preprocessing) : channels_(preprocessing.channels) {
   for (std::size_t channel = 0; channel < 3; ++channel) {
     const float mean = preprocessing.mean[channel], std = preprocessing.std[channel];
-    scales_[channel] = {mean, std, 1.0F / std};
+    scales_[channel] = {mean, std, Reciprocal(std)};
     for (std::size_t v = 0; v < 256; ++v) tables_[channel][v] = (static_cast<float>(v) / 255.0F - mean) / std;
   }
   if (channels_ == 3) is_arithmetic_exact_ = arithmetic_equals_tables();

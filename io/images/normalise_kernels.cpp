@@ -15,51 +15,114 @@ namespace bitfall {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// x / divisor, rounded once.
-template <class V>
-HWY_INLINE V divide(V x, V divisor, V inverse) {
-  const V quotient = hn::Mul(x, inverse);
-  return hn::MulAdd(hn::NegMulAdd(quotient, divisor, x), inverse, quotient);
-}
+using Floats = hn::Vec<hn::CappedTag<float, 8>>;
+using Integers = hn::Vec<hn::CappedTag<std::int32_t, 8>>;
 
-/// What one channel is divided by, in registers: read again for each pixel, as a compiler must that sees
-/// floats written, it would cost as much as the arithmetic.
-template <class V>
-struct Divisors {
-  V mean, std, inverse_std;
+/// In registers, as all of a channel: read again for each pixel, as a compiler must that sees floats written,
+/// it would cost as much as the arithmetic.
+struct Factor {
+  Floats large, small;
+
+  explicit Factor(const Reciprocal& from)
+      : large(hn::Set(hn::CappedTag<float, 8>(), from.large)),
+        small(hn::Set(hn::CappedTag<float, 8>(), from.small)) {}
+  [[nodiscard]] HWY_INLINE Floats times(Floats x) const { return hn::MulAdd(x, large, hn::Mul(x, small)); }
 };
 
+struct Channel {
+  Floats mean;
+  Factor inverse_std;
+};
+
+/// As many pixels as a vector has floats, mirrored where `flip`.
 template <bool flip>
-void pixels(const std::uint8_t* rgb, std::int64_t width, const ChannelScale* scales, float* out,
-            std::int64_t plane) {
-  const hn::CappedTag<float, 8> d;
-  const hn::Rebind<std::uint8_t, decltype(d)> narrow;
-  const hn::Rebind<std::int32_t, decltype(d)> integers;
-  using V = hn::Vec<decltype(d)>;
-  const auto channel = [&](int c) {
-    return Divisors<V>{hn::Set(d, scales[c].mean), hn::Set(d, scales[c].std),
-                       hn::Set(d, scales[c].inverse_std)};
+class Pixels {
+ public:
+  explicit Pixels(const std::uint8_t* rgb);
+  template <int c>
+  [[nodiscard]] Integers channel() const;
+
+ private:
+#if HWY_TARGET == HWY_AVX2
+  hn::Vec<hn::FixedTag<std::uint8_t, 32>> bytes_;
+#else
+  hn::Vec<hn::Rebind<std::uint8_t, hn::CappedTag<float, 8>>> channels_[3];
+#endif
+};
+
+#if HWY_TARGET == HWY_AVX2
+
+/// Of 24 bytes the first 16 have four pixels, the last 16 the other four: one half of the vector each, so
+/// that a shuffle takes a channel out of both.
+template <bool flip>
+HWY_INLINE Pixels<flip>::Pixels(const std::uint8_t* rgb)
+    : bytes_(hn::Combine(hn::FixedTag<std::uint8_t, 32>(),
+                         hn::LoadU(hn::FixedTag<std::uint8_t, 16>(), rgb + (flip ? 0 : 8)),
+                         hn::LoadU(hn::FixedTag<std::uint8_t, 16>(), rgb + (flip ? 8 : 0)))) {}
+
+template <bool flip>
+template <int c>
+HWY_INLINE Integers Pixels<flip>::channel() const {
+  struct Order {
+    std::uint8_t bytes[32];
+    /// An integer's lowest byte comes from a pixel, the other three are zero.
+    constexpr Order() : bytes() {
+      for (int i = 0; i < 32; ++i) {
+        const int in_half = i % 16 / 4, pixel = flip ? 3 - in_half : in_half;
+        const int begin = (i < 16) == flip ? 4 : 0;  // the last 16 bytes begin with four of other pixels
+        bytes[i] = static_cast<std::uint8_t>(i % 4 == 0 ? begin + 3 * pixel + c : 0x80);
+      }
+    }
   };
-  const Divisors<V> red = channel(0), green = channel(1), blue = channel(2);
-  const V largest = hn::Set(d, 255.0F), inverse_largest = hn::Set(d, 1.0F / 255.0F);
-  const auto store = [&](hn::Vec<decltype(narrow)> bytes, const Divisors<V>& by, float* to) {
-    const V unit = divide(hn::ConvertTo(d, hn::PromoteTo(integers, bytes)), largest, inverse_largest);
-    const V result = divide(hn::Sub(unit, by.mean), by.std, by.inverse_std);
-    hn::StoreU(flip ? hn::Reverse(d, result) : result, d, to);
+  alignas(32) static constexpr Order order;
+  return hn::BitCast(
+      hn::FixedTag<std::int32_t, 8>(),
+      hn::TableLookupBytesOr0(bytes_, hn::Load(hn::FixedTag<std::uint8_t, 32>(), order.bytes)));
+}
+
+#else
+
+template <bool flip>
+HWY_INLINE Pixels<flip>::Pixels(const std::uint8_t* rgb) {
+  const hn::Rebind<std::uint8_t, hn::CappedTag<float, 8>> narrow;
+  hn::LoadInterleaved3(narrow, rgb, channels_[0], channels_[1], channels_[2]);
+}
+
+template <bool flip>
+template <int c>
+HWY_INLINE Integers Pixels<flip>::channel() const {
+  const hn::CappedTag<std::int32_t, 8> wide;
+  const Integers values = hn::PromoteTo(wide, channels_[c]);
+  return flip ? hn::Reverse(wide, values) : values;
+}
+
+#endif
+
+/// Writes ascending addresses, mirrored or not: descending ones take twice the time (the caches fetch ahead).
+template <bool flip>
+HWY_NOINLINE void pixels(const std::uint8_t* rgb, std::int64_t width, const ChannelScale* scales, float* out,
+                         std::int64_t plane) {
+  const hn::CappedTag<float, 8> d;
+  const auto channel = [&](int c) {
+    return Channel{hn::Set(d, scales[c].mean), Factor(scales[c].inverse_std)};
+  };
+  const Channel red = channel(0), green = channel(1), blue = channel(2);
+  const Factor inverse_largest{Reciprocal(255.0F)};
+  const auto store = [&](Integers bytes, const Channel& by, float* to) {
+    const Floats unit = inverse_largest.times(hn::ConvertTo(d, bytes));
+    hn::StoreU(by.inverse_std.times(hn::Sub(unit, by.mean)), d, to);
   };
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t x = 0; x + lanes <= width; x += lanes) {
-    hn::Vec<decltype(narrow)> r, g, b;
-    hn::LoadInterleaved3(narrow, rgb + 3 * x, r, g, b);
-    float* to = out + (flip ? width - x - lanes : x);
-    store(r, red, to);
-    store(g, green, to + plane);
-    store(b, blue, to + 2 * plane);
+    const Pixels<flip> some(rgb + 3 * (flip ? width - x - lanes : x));
+    store(some.template channel<0>(), red, out + x);
+    store(some.template channel<1>(), green, out + plane + x);
+    store(some.template channel<2>(), blue, out + 2 * plane + x);
   }
   for (std::int64_t x = width - width % lanes; x < width; ++x) {
     for (std::int64_t c = 0; c < 3; ++c) {
-      const float unit = static_cast<float>(rgb[3 * x + c]) / 255.0F;
-      out[c * plane + (flip ? width - 1 - x : x)] = (unit - scales[c].mean) / scales[c].std;
+      const float unit = static_cast<float>(rgb[3 * (flip ? width - 1 - x : x) + c]) / 255.0F;
+      out[c * plane + x] = (unit - scales[c].mean) / scales[c].std;
     }
   }
 }

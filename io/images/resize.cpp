@@ -59,6 +59,8 @@ struct Filter {
 Taps make_taps(const Filter& filter, std::int64_t begin, std::int64_t end, std::int64_t origin) {
   const double inverse = 1.0 / filter.support;
   Taps taps;
+  taps.first.reserve(static_cast<std::size_t>(end - begin));
+  taps.count.reserve(static_cast<std::size_t>(end - begin));
   taps.most = static_cast<std::int64_t>(std::ceil(filter.support)) * 2 + 1;
   taps.weights.assign(static_cast<std::size_t>((end - begin) * taps.most), 0);
   std::vector<double> exact(static_cast<std::size_t>(taps.most));
