@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "quantization/blockwise_sums.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 HWY_BEFORE_NAMESPACE();
@@ -22,8 +23,11 @@ constexpr int double_lanes = static_cast<int>(hn::MaxLanes(Doubles()));
 void add_all_members(const float* blocks, std::int64_t d, std::span<const std::int32_t> rows,
                      const std::int32_t* codes, const double* weights, MemberSums& sums) {
   const std::int64_t padded = padded_count(d);
-  for (const std::int32_t r : rows) {
+  constexpr std::size_t ahead = 12;
+  for (std::size_t next = 0; next < rows.size(); ++next) {
+    const std::int32_t r = rows[next];
     const float* block = blocks + r * d;
+    __builtin_prefetch(blocks + rows[std::min(next + ahead, rows.size() - 1)] * d);
     const std::int64_t code = codes[r];
     const double weight = weights[r];
     sums.weights[static_cast<std::size_t>(code)] += weight;

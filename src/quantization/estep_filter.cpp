@@ -18,6 +18,38 @@ HWY_BEFORE_NAMESPACE();
 namespace bitfall {
 namespace HWY_NAMESPACE {
 
+/// The integers next to one vector of values; adds what they leave to the three sums.
+HWY_INLINE IndexVector round_vector(const float* values, Vector scale, Vector& norm2, Vector& distance2,
+                                    IndexVector& sum) {
+  const Vector scaled = hn::Mul(hn::Load(Floats(), values), scale), nearest = hn::Round(scaled);
+  norm2 = hn::Add(norm2, hn::Mul(nearest, nearest));
+  const Vector error = hn::Sub(nearest, scaled);
+  distance2 = hn::Add(distance2, hn::Mul(error, error));
+  const IndexVector integers = hn::ConvertTo(Indices(), nearest);
+  sum = hn::Add(sum, integers);
+  return integers;
+}
+
+void round_all(const float* tile, std::int64_t d, float scale, std::uint16_t* words, RoundedTile& found) {
+  const hn::Rebind<std::uint16_t, Indices> narrow;
+  const Vector factor = hn::Set(Floats(), scale);
+  for (std::int64_t i = 0; i < tile_points; i += lanes) {
+    Vector norm2 = hn::Zero(Floats()), distance2 = norm2;
+    IndexVector sum = hn::Zero(Indices());
+    for (std::int64_t j = 0; j < d; j += 2) {
+      IndexVector pair = hn::Add(hn::Set(Indices(), 0x8080),
+                                 round_vector(tile + j * tile_points + i, factor, norm2, distance2, sum));
+      if (j + 1 < d)
+        pair = hn::Add(pair, hn::ShiftLeft<8>(round_vector(tile + (j + 1) * tile_points + i, factor, norm2,
+                                                           distance2, sum)));
+      hn::Store(hn::DemoteTo(narrow, pair), narrow, words + j / 2 * tile_points + i);
+    }
+    hn::Store(norm2, Floats(), found.norms2 + i);
+    hn::Store(distance2, Floats(), found.distances2 + i);
+    hn::Store(sum, Indices(), found.sums + i);
+  }
+}
+
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
 /// Without vectors of bytes there is nothing to gain.
@@ -371,8 +403,15 @@ namespace bitfall {
 namespace {
 
 HWY_EXPORT(filter_any);
+HWY_EXPORT(round_all);
 
 }  // namespace
+
+RoundedTile round_tile(const float* tile, std::int64_t d, float scale, std::uint16_t* words) {
+  RoundedTile found;
+  HWY_DYNAMIC_DISPATCH(round_all)(tile, d, scale, words, found);
+  return found;
+}
 
 bool FilterTable::has_kernel(std::int64_t d) {
   return d == 4 || d == 8 || d == 9 || d == 16 || d == 18;

@@ -16,6 +16,16 @@ namespace bitfall {
 /// Codewords of one group: it is open for a point when one of them may win.
 constexpr std::int64_t codeword_group = 16;
 
+/// What sixteen vectors, rounded to integers, have become.
+struct RoundedTile {
+  alignas(64) float norms2[tile_points];      ///< squared norms of the integers
+  alignas(64) float distances2[tile_points];  ///< squared distances from what was rounded
+  alignas(64) std::int32_t sums[tile_points];
+};
+/// `tile` has d rows of 16 values, each multiplied by `scale` and rounded; `words` gets pairs of them as
+/// bytes, 128 more than they are, in (d + 1) / 2 rows of 16. What is rounded lies in [-128, 127].
+[[nodiscard]] RoundedTile round_tile(const float* tile, std::int64_t d, float scale, std::uint16_t* words);
+
 /// Points in bytes. v^ = round(s v), s being one scale for the 64 points of a group: |v^_j| <= 127 and s |v|
 /// <= byte_norm of points. Made once for all E-steps of a layer.
 class FilterPoints {
@@ -84,7 +94,7 @@ class FilterTable {
  private:
   void bound_groups(const CodewordTable& table);
   void round_group(std::int64_t group);
-  std::vector<std::uint16_t> bytes_;  ///< of one group
+  AlignedVector<std::uint16_t> bytes_;  ///< of one group
   AlignedVector<float> place_norms2_;
 };
 

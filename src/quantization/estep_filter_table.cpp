@@ -23,29 +23,6 @@ float scale_for(float limit, float largest) {
 
 static_assert(tile_points == codeword_group, "one layout for points and codewords");
 
-/// Sixteen vectors in integers, and how far they are from them.
-struct RoundedTile {
-  float norms2[tile_points] = {}, distances2[tile_points] = {};
-  std::int32_t sums[tile_points] = {};
-
-  /// `tile` has d rows of 16 values; words gets pairs of integers as bytes, 128 more than they are, in
-  /// (d + 1) / 2 rows of 16. Loops that compilers turn into vectors.
-  RoundedTile(const float* tile, std::int64_t d, float scale, std::uint16_t* words) {
-    for (std::int64_t j = 0; j < d; ++j, words += j % 2 == 0 ? tile_points : 0) {
-      const std::int32_t place = j % 2 == 0 ? 1 : 256;
-      for (std::int64_t i = 0; i < tile_points; ++i) {
-        constexpr float offset = 0x1.8p23f;  // added and subtracted again, it leaves the nearest integer
-        const float scaled = tile[j * tile_points + i] * scale, nearest = (scaled + offset) - offset;
-        norms2[i] += nearest * nearest;
-        distances2[i] += (nearest - scaled) * (nearest - scaled);
-        const auto integer = static_cast<std::int32_t>(nearest);
-        sums[i] += integer;
-        words[i] = static_cast<std::uint16_t>((j % 2 == 0 ? 0x8080 : words[i]) + place * integer);
-      }
-    }
-  }
-};
-
 float largest_of(const float (&values)[tile_points]) {
   return *std::max_element(values, values + tile_points);
 }
@@ -74,8 +51,8 @@ FilterPoints::FilterPoints(const TiledBlocks& points, int threads)
     group.norm = norm * group.scale * wider;
     float distance2 = 0;
     for (std::int64_t tile = 0; tile < group_points / tile_points; ++tile) {
-      const RoundedTile rounded(values + tile * points.d * tile_points, points.d, group.scale,
-                                words.data() + (g * group_points + tile * tile_points) * pairs);
+      const RoundedTile rounded = round_tile(values + tile * points.d * tile_points, points.d, group.scale,
+                                             words.data() + (g * group_points + tile * tile_points) * pairs);
       distance2 = std::max(distance2, largest_of(rounded.distances2));
     }
     group.distance = std::sqrt(distance2) * wider;
@@ -172,7 +149,7 @@ void FilterTable::round_group(std::int64_t group) {
     }
   // 127 and not 128: each of the two may be rounded up by a half.
   scales[g] = std::min(scale_for(127, largest_of(pairs_of)), scale_for(largest_norm, longest[g]));
-  const RoundedTile rounded(coordinates, d, scales[g], bytes_.data());
+  const RoundedTile rounded = round_tile(coordinates, d, scales[g], bytes_.data());
   norms[g] = std::sqrt(largest_of(rounded.norms2)) * wider;
   distances[g] = std::sqrt(largest_of(rounded.distances2)) * wider;
   for (std::int64_t i = 0; i < codeword_group; ++i) {
