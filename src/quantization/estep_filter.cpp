@@ -214,7 +214,7 @@ HWY_NOINLINE void count_closed(const std::uint16_t* points, const std::int32_t* 
       for (int p = 0; p < P; ++p) bound[p] = offset;
 #pragma GCC unroll 9
       for (int w = 0; w < W; ++w) {
-        const WordVector pair = twice(words[c * W + w]);
+        const WordVector pair = twice(words[w * codeword_group + c]);
 #pragma GCC unroll 2
         for (int p = 0; p < P; ++p) bound[p] = subtract_byte_products(bound[p], x[w][p], pair);
       }

@@ -83,7 +83,7 @@ class FilterTable {
   std::vector<std::int32_t> places;  ///< codeword -> place
   AlignedVector<float>
       columns;  ///< groups x (d + 1) x 16: h_c, then the coordinates; never chosen where padding
-  AlignedVector<std::int32_t> words;     ///< places x pairs: c^_2p and c^_(2p+1) as bytes, twice
+  AlignedVector<std::int32_t> words;     ///< groups x pairs x 16: c^_2p and c^_(2p+1) as bytes, twice
   AlignedVector<float> half_norms;       ///< h_c by place
   AlignedVector<std::int32_t> shifts;    ///< 128 sum_j c^_j by place: points are stored as v^ + 128
   std::vector<float> scales;             ///< S of each group

@@ -152,12 +152,12 @@ void FilterTable::round_group(std::int64_t group) {
   const RoundedTile rounded = round_tile(coordinates, d, scales[g], bytes_.data());
   norms[g] = std::sqrt(largest_of(rounded.norms2)) * wider;
   distances[g] = std::sqrt(largest_of(rounded.distances2)) * wider;
-  for (std::int64_t i = 0; i < codeword_group; ++i) {
+  for (std::int64_t i = 0; i < codeword_group; ++i)
     shifts[static_cast<std::size_t>(first + i)] = 128 * rounded.sums[i];
-    for (std::int64_t w = 0; w < pairs; ++w) {
-      const std::uint32_t word = bytes_[static_cast<std::size_t>(w * codeword_group + i)] ^ 0x8080u;
-      words[static_cast<std::size_t>((first + i) * pairs + w)] = static_cast<std::int32_t>(word | word << 16);
-    }
+  std::int32_t* out = words.data() + first * pairs;
+  for (std::int64_t i = 0; i < codeword_group * pairs; ++i) {
+    const std::uint32_t word = bytes_[static_cast<std::size_t>(i)] ^ 0x8080U;
+    out[i] = static_cast<std::int32_t>(word | word << 16);
   }
 }
 

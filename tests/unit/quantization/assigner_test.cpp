@@ -192,8 +192,9 @@ TEST_CASE("a table in bytes bounds every score from below and has room for it") 
                 (image.words[std::size_t((tile * image.pairs + j / 2) * tile_points + i)] >> (j % 2 * 8) &
                  255) -
                 128;
-            const auto c =
-                std::int8_t(filter.words[std::size_t(place * filter.pairs + j / 2)] >> (j % 2 * 8));
+            const auto c = std::int8_t(
+                filter.words[std::size_t((place / 16 * filter.pairs + j / 2) * 16 + place % 16)] >>
+                (j % 2 * 8));
             product += v * c;
           }
           const double bound =
