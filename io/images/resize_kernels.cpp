@@ -1,4 +1,4 @@
-// SSE4 and AVX2 multiply 32-bit integers; older x86 takes the portable target. NEON on ARM.
+// AVX2; older x86 takes the portable target. NEON on ARM.
 #include "resize_kernels.hpp"
 
 #include <algorithm>
