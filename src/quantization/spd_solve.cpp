@@ -16,7 +16,8 @@ void cholesky(std::span<double> a, std::int64_t size, double floor) {
     for (std::size_t row = column + 1; row < d; ++row) {
       double value = a[row * d + column];
       for (std::size_t p = 0; p < column; ++p) value -= a[row * d + p] * a[column * d + p];
-      a[row * d + column] = value / root;
+      const double most = 2 * std::sqrt(a[row * d + row]);
+      a[row * d + column] = std::clamp(value / root, -most, most);
     }
   }
 }

@@ -113,3 +113,24 @@ TEST_CASE("metrics have names") {
   CHECK(metric_from_string(to_string(Metric::activation)) == Metric::activation);
   CHECK_THROWS_AS(metric_from_string("Euclidean"), UsageError);
 }
+
+TEST_CASE("Gram matrices whose entries are rounded until they are no Gram matrices give finite whitenings") {
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  for (const std::int64_t d : {2, 4, 9, 18})
+    for (const double unit : {1.0, 0.1, double(std::numeric_limits<float>::denorm_min())})
+      for (int trial = 0; trial < 50; ++trial) {
+        // Inputs that nearly agree, so that G has rank 1 but for the rounding.
+        std::vector<double> gram(std::size_t(d * d)), input(static_cast<std::size_t>(d));
+        for (double& value : input) value = 1 + 0.3 * normal(random);
+        for (std::int64_t i = 0; i < d; ++i)
+          for (std::int64_t j = 0; j < d; ++j)
+            gram[std::size_t(i * d + j)] =
+                unit * std::round(2 * input[std::size_t(i)] * input[std::size_t(j)]);
+        if (*std::max_element(gram.begin(), gram.end()) <= 0) continue;
+        const Whitening whitening = Whitening::from_gram(gram, d);
+        std::vector<float> blocks(std::size_t(d), 1.0f), whitened(std::size_t(d), 0.0f);
+        whitening.apply(blocks, whitened);
+        for (const float value : whitened) REQUIRE(std::fabs(value) <= 2 * std::sqrt(float(d)) * float(d));
+      }
+}
