@@ -29,7 +29,7 @@ struct BlockwiseMembers {
 /// of A and b without an error: an update costs what has moved since the one before.
 class BlockwiseUpdate {
  public:
-  /// `members` and what it refers to outlive this.
+  /// What `members` refers to outlives this.
   BlockwiseUpdate(const BlockwiseMembers& members, std::int64_t k, int threads);
 
   /// `codes` are those of this rank's positions, position outermost. Collective; k (d + 3) d / 2 integers are
